@@ -34,7 +34,7 @@ def test_a_backup_and_its_restore_print_what_they_wrote(
     done = call("records", "backup", str(file))
     assert (done.code, done.err) == (0, "")
     written = size(file.stat().st_size)
-    summary = f"2 requests, 1 assessment, 0 ratings, 0 samples; {written}\n"
+    summary = f"2 requests, 1 assessment, 0 ratings, 0 pairs, 0 samples; {written}\n"
     assert done.out == f"{file}: {summary}"
 
     done = call("records", "restore", str(file), "--records-url", new)

@@ -12,7 +12,7 @@ from safelight.telemetry.ecs import request_line
 from safelight.telemetry.record import Record
 from tests.cli.conftest import Call
 from tests.diagnosis.past import becomes_slow, prometheus, samples_of
-from tests.records.making import FakeClock, a_record, a_store, an_assessment
+from tests.records.making import FakeClock, a_counterpart, a_record, a_store, an_assessment
 
 AT = datetime(2026, 3, 2, 12, 19, tzinfo=UTC).timestamp()
 ID, KEY = "5c1f09aa27de4b1c8d3f0a6b7c8d9e0f", "3b241101-e2bb-4255-8caf-4136c566a962"
@@ -39,6 +39,8 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     store.write(the_record())
     store.assess(an_assessment(ID, before=b"before", after=b"after"))
     store.rate(Rating(ID, "make_him_old", 2, "artifacts"))
+    measures = {"latency": 1.25, "validity": 0.0, "score": -0.031, "image_difference": 0.2}
+    store.compare(a_counterpart(ID, model="b, 12 steps", measures=measures, image=b"second"))
     store.step()
     store.close()
     file = tmp_path / "safelight.log"
@@ -89,6 +91,18 @@ def test_images_are_written_to_a_folder(call: Call, log: Path, tmp_path: Path) -
     call("show", ID, "--samples", str(folder), *NOWHERE)
     assert (folder / f"{ID}-before.jpg").read_bytes() == b"before"
     assert (folder / f"{ID}-after.jpg").read_bytes() == b"after"
+    assert (folder / f"{ID}-second.jpg").read_bytes() == b"second"
+
+
+def test_what_a_second_model_made_is_said_in_plain_words(call: Call, log: Path) -> None:
+    out = " ".join(call("show", ID, *NOWHERE).out.split())
+    assert (
+        "compared with b, 12 steps: latency 1.25 times, validity +0.0 points, score -3.1 points, "
+        "image difference 20.0 points"
+    ) in out
+    assert "compared" not in call("show", "earlier3", *NOWHERE).out
+    document = json.loads(call("show", ID, "--json").out)
+    assert document["second_measures"]["latency"] == 1.25
 
 
 def test_images_belong_to_whoever_asked_for_them(call: Call, log: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from safelight.stack.tools.samples import photo
 from safelight.stories.replay import free_port
 from tests.console.browsing import SLOW, opened
 from tests.console.running import console
-from tests.records.making import FakeClock, a_record, a_store, an_assessment
+from tests.records.making import FakeClock, a_counterpart, a_record, a_store, an_assessment
 from tests.serving.conftest import RealService, serving
 from tests.stack.waiting import eventually
 
@@ -51,6 +51,10 @@ def write_records(url: str, now: float) -> None:
         store.assess(found)
         if number == 34:
             store.rate(Rating(name, kind, 2, "artifacts"))
+            measures = {"latency": 1.25, "score": -0.031, "image_difference": 0.2}
+            store.compare(
+                a_counterpart(name, model=HOSTILE, measures=measures, image=images["before"])
+            )
         store.step()
     store.close()
 
@@ -138,9 +142,21 @@ def test_one_request_comes_with_all_that_is_known(address: str) -> None:
     assert found["record"]["error"] == "timeout"
     assert found["record"]["prompt"] == HOSTILE
     assert found["usual"] == {"queue": 0.1, "denoise": 0.9}
-    assert found["images"] == {"before": False, "after": False}
+    assert found["images"] == {"before": False, "after": False, "second": False}
+    assert "second_model" not in found["record"]
     [line] = found["log"]
     assert line["http.request.id"] == FAILING
+
+
+def test_a_compared_request_comes_with_its_pair_and_the_second_models_image(address: str) -> None:
+    found = ask(address, f"/{GOOD}").json()
+    assert found["record"]["second_model"] == HOSTILE
+    assert found["record"]["second_measures"]["latency"] == 1.25
+    assert found["images"]["second"]
+    image = ask(address, f"/{GOOD}/second")
+    assert image.headers["content-type"] == "image/jpeg"
+    assert image.headers["cache-control"] == "no-store"
+    assert ask(address, f"/{FAILING}/second").status_code == 404
 
 
 def test_failed_and_good_ones_are_beside_it(address: str) -> None:
@@ -177,8 +193,9 @@ def test_prompts_and_images_are_for_operators(
                 viewer.post("/session", content=key).raise_for_status()
                 record = viewer.get(f"/requests/{GOOD}").json()["record"]
                 assert ("prompt" in record) is sees
-                image = viewer.get(f"/requests/{GOOD}/before")
-                assert image.status_code == (200 if sees else 403)
+                for name in ("before", "second"):
+                    image = viewer.get(f"/requests/{GOOD}/{name}")
+                    assert image.status_code == (200 if sees else 403)
 
 
 def test_records_that_are_absent_are_said_and_the_console_stays(tmp_path: Path) -> None:
@@ -239,6 +256,25 @@ def test_an_image_that_cannot_be_shown_is_said(chromium: Browser, address: str) 
     images = page.get_by_role("region", name="Images")
     expect(images.get_by_alt_text("The image before the edit")).to_be_visible(timeout=SLOW)
     expect(images).to_contain_text("cannot be shown", timeout=SLOW)
+    context.close()
+
+
+def test_the_second_models_image_and_values_are_beside_those_of_the_first(
+    chromium: Browser, address: str
+) -> None:
+    context = chromium.new_context(base_url=address)  # the image after is none: an error
+    page = context.new_page()
+    page.goto(f"/requests/{GOOD}")
+    images = page.get_by_role("region", name="Images")
+    expect(images.get_by_alt_text("The second model's image")).to_be_visible(timeout=SLOW)
+    expect(images.locator("figcaption").last).to_have_text("After, by the second model")
+    pair = page.get_by_role("region", name="Compared with the second model")
+    expect(pair).to_contain_text(HOSTILE)
+    expect(pair).to_contain_text("1.25 times that of the served model")
+    expect(pair).to_contain_text("-3.1 points of 100")
+    page.goto(f"/requests/{FAILING}")
+    expect(page.get_by_role("region", name="Stages")).to_be_visible(timeout=SLOW)
+    expect(pair).to_have_count(0)
     context.close()
 
 

@@ -4,7 +4,14 @@ from math import log
 
 import pytest
 
-from safelight.guard.pairs import Qualities, log_ratio, of_labels, of_qualities
+from safelight.guard.pairs import Qualities, log_ratio, of_labels, of_qualities, plain
+
+
+def test_plain_values_have_ratios_and_not_their_logarithms() -> None:
+    ratio = log_ratio(3.0, 2.0)
+    assert ratio is not None
+    found = plain({"latency": ratio, "score": -0.25})
+    assert found == {"latency": pytest.approx(1.5), "score": -0.25}
 
 
 def test_a_ratio_is_bounded_so_that_one_value_cannot_hide_the_others() -> None:

@@ -12,6 +12,7 @@ from safelight.records.database import Database, open_database
 from safelight.records.rows import Origin, Rating
 from safelight.records.store import Store
 from safelight.telemetry.assessment import Assessment
+from safelight.telemetry.counterpart import Counterpart
 from safelight.telemetry.record import Facts, PipelineCall, Record
 from tests.telemetry.making import changed
 
@@ -76,6 +77,11 @@ def an_assessment(request_id: str = "one", **changes: Any) -> Assessment:
     return Assessment(request_id=request_id, **values)
 
 
+def a_counterpart(request_id: str = "one", **changes: Any) -> Counterpart:
+    values: dict[str, Any] = {"model": "demo-two", "measures": {"latency": 1.5, "score": -0.25}}
+    return Counterpart(request_id, **{**values, **changes})
+
+
 def a_store(
     url: str,
     clock: Callable[[], float] | None = None,
@@ -129,5 +135,6 @@ def fill(url: str, count: int = 30) -> None:
             an_assessment(name, before=bytes(range(256)), after=b"\0\xff", score=number / 7)
         )
         store.rate(Rating(name, "make_him_old", 1 + number % 5, "slow"))
+        store.compare(a_counterpart(name, image=b"\xff\0"))
         store.step()
     store.close()

@@ -19,7 +19,7 @@ from safelight.records import migrate
 from safelight.records.backup import Copied, back_up, restore
 from safelight.records.database import Batch, open_database
 from safelight.records.rows import Rating, rating_row, request_row
-from safelight.records.schema import ABOUT_REQUESTS
+from safelight.records.schema import ABOUT_REQUESTS, VERSIONS
 from safelight.records.seal import check_seal
 from tests.cli.running import started
 from tests.records.making import (
@@ -37,7 +37,7 @@ from tests.records.making import (
 from tests.records.postgres import Postgres
 from tests.stack.waiting import eventually
 
-TABLES = ("requests", "assessments", "ratings", "samples")
+TABLES = ("requests", "assessments", "ratings", "pairs", "samples")
 
 
 @pytest.fixture
@@ -86,7 +86,13 @@ def test_a_backup_of_either_database_is_restored_into_either(
     copied = saved(url, backup)
 
     assert restore(backup, other, silent) == copied
-    assert copied.rows == {"requests": 30, "assessments": 30, "ratings": 30, "samples": 20}
+    assert copied.rows == {
+        "requests": 30,
+        "assessments": 30,
+        "ratings": 30,
+        "pairs": 30,
+        "samples": 20,
+    }
     assert copied.bytes == backup.stat().st_size
     assert everything(other) == everything(url)
     assert {row["seed"] for row in everything(other)["safelight_requests"]} == {7, 2**62}
@@ -116,7 +122,7 @@ def test_after_a_restore_owners_find_rate_and_delete_their_requests(
     [stored] = found_later.result(5)
     assert stored.rating == 5
     forgotten.result(5)
-    assert [len(rows(other, table)) for table in TABLES] == [2, 1, 1, 1]
+    assert [len(rows(other, table)) for table in TABLES] == [2, 1, 1, 1, 1]
     hashes = {row["request_id"]: row["prompt_hash"] for row in rows(other, "requests")}
     assert hashes["new"] == hashes["request-1"], PROMPT
 
@@ -142,7 +148,7 @@ def test_a_backup_has_the_records_of_one_moment_while_a_service_writes(
     finally:
         database.close()
 
-    assert copied.rows == {"requests": 5, "assessments": 5, "ratings": 5, "samples": 5}
+    assert copied.rows == {"requests": 5, "assessments": 5, "ratings": 5, "pairs": 5, "samples": 5}
     assert len(rows(url, "requests")) > 5
     with closing(sqlite3.connect(backup)) as connection:
         stored = connection.execute("SELECT count(*) FROM safelight_requests").fetchone()
@@ -283,7 +289,7 @@ def test_an_interrupted_restore_leaves_the_database_as_it_was(
         restore(made, url, interrupt)
     with opened(url) as database:
         assert database.salt == salt
-    assert [len(rows(url, table)) for table in TABLES] == [0, 0, 0, 0]
+    assert [len(rows(url, table)) for table in TABLES] == [0, 0, 0, 0, 0]
     restore(made, url, silent)
     assert len(rows(url, "requests")) == 6
 
@@ -352,12 +358,12 @@ def test_a_backup_of_a_newer_version_is_refused(file: str, backup: Path, other: 
 def test_a_backup_of_an_older_version_is_upgraded_and_itself_unchanged(
     made: Path, other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fourth migration, which exists only here, adds an index."""
+    """A fifth migration, which exists only here, adds an index."""
     steps = tmp_path / "steps"
     shutil.copytree(Path(migrate.__file__).parent / "migrations", steps)
-    (steps / "versions" / "fourth.py").write_text(
+    (steps / "versions" / "fifth.py").write_text(
         "from alembic import op\n"
-        "revision, down_revision = '0004', '0003'\n"
+        "revision, down_revision = '0005', '0004'\n"
         "def upgrade():\n"
         "    op.execute(\"UPDATE safelight_ratings SET reason = 'other'\")\n"
     )
@@ -369,8 +375,8 @@ def test_a_backup_of_an_older_version_is_upgraded_and_itself_unchanged(
         return changed
 
     monkeypatch.setattr(migrate, "alembic_config", config)
-    monkeypatch.setattr(databases, "VERSIONS", ("0001", "0002", "0003", "0004"))
-    monkeypatch.setattr("safelight.records.backup.VERSIONS", ("0001", "0002", "0003", "0004"))
+    monkeypatch.setattr(databases, "VERSIONS", (*VERSIONS, "0005"))
+    monkeypatch.setattr("safelight.records.backup.VERSIONS", (*VERSIONS, "0005"))
     restore(made, other, silent)
 
     assert {row["reason"] for row in rows(other, "ratings")} == {"other"}
@@ -400,16 +406,16 @@ def test_only_a_few_rows_are_in_memory_at_once(
     with opened(url) as database:
         back_up(database, backup, lambda done, _: steps.append(done))
     sizes = [after - before for before, after in pairwise(steps)]
-    assert sizes == [4, 4, 1] * 3 + [1] * 9
+    assert sizes == [4, 4, 1] * 4 + [1] * 9
     restore(backup, other, lambda done, _: steps.append(done))
-    assert steps[-1] == 36
+    assert steps[-1] == 45
     assert everything(other) == everything(url)
 
 
 def test_progress_is_reported_up_to_the_last_row(made: Path, other: str) -> None:
     steps: list[tuple[int, int]] = []
     restore(made, other, lambda done, total: steps.append((done, total)))
-    assert steps == [(6, 24), (12, 24), (18, 24), (24, 24)]
+    assert steps == [(6, 30), (12, 30), (18, 30), (24, 30), (30, 30)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -31,6 +31,7 @@ from tests.records.making import (
     OWNER,
     FakeClock,
     a_call,
+    a_counterpart,
     a_record,
     an_assessment,
     counted,
@@ -74,11 +75,12 @@ def process(recorder: RecorderProcess) -> psutil.Process:
 # ── Messages ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_record_and_an_assessment_arrive_as_they_were_sent() -> None:
+def test_a_record_an_assessment_and_a_pair_arrive_as_they_were_sent() -> None:
     call = a_call(phases={"denoise": 0.5}, guidance_asked=float("inf"), batch=3, model="pix")
     record = a_record(calls=(a_call(), call), degraded=("fewer_steps",), key="key", seed=2**62)
     assessment = an_assessment(before=b"\0\xff", after=b"x", structure=0.5)
-    assert sent(record, assessment) == ([record, assessment], 0)
+    pair = a_counterpart(image=b"\0\xff", measures={"latency": 2.5})
+    assert sent(record, pair, assessment) == ([record, assessment, pair], 0)
     assert sent(a_record(trace_id="", calls=(), seed=None, prompt=None))[1] == 0
 
 

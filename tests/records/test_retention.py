@@ -11,6 +11,8 @@ from tests.records.making import NOW, FakeClock, a_record, a_store, an_assessmen
 
 DAY = 86_400.0
 
+TABLES = ("requests", "assessments", "ratings", "pairs", "samples")
+
 
 def fill(url: str, requests: int, **changed: object) -> None:
     """Write requests at intervals of one second, each with an assessment and a rating."""
@@ -70,7 +72,7 @@ def test_many_expired_requests_are_deleted_in_several_calls(
         assert info(database).rows["requests"] == 50
         assert not enforce_limits(database, Limits(retention_seconds=1), NOW + DAY)
         contents = info(database)
-    assert contents.rows == dict.fromkeys(("requests", "assessments", "ratings", "samples"), 0)
+    assert contents.rows == dict.fromkeys(TABLES, 0)
     assert (contents.oldest, contents.newest) == (None, None)
 
 

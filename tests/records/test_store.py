@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from safelight.errors import InvalidParameter, RecordsUnusable
+from safelight.records import queries
 from safelight.records.config import Limits
 from safelight.records.queries import export_rows, read_requests
 from safelight.records.rows import Origin, Rating, StoredRequest
@@ -21,6 +22,7 @@ from tests.records.making import (
     PROMPT,
     FakeClock,
     a_call,
+    a_counterpart,
     a_record,
     a_store,
     an_assessment,
@@ -238,6 +240,114 @@ def test_a_forgotten_request_is_deleted_and_not_written_again(url: str) -> None:
     assert done.result(0) is None
     for table in ("requests", "assessments", "ratings", "samples"):
         assert [row["request_id"] for row in rows(url, table)] == ["other"], table
+
+
+def test_what_a_second_model_made_is_kept_beside_the_record_and_survives_a_restart(
+    url: str,
+) -> None:
+    store, meter = a_store(url, samples=True)
+    store.write(a_record())
+    store.assess(an_assessment(before=b"b", after=b"a"))
+    store.step()
+    store.compare(a_counterpart(image=b"second"))
+    store.step()
+    store.close()
+
+    with opened(url) as database:
+        [row] = queries.find_rows(database, "one")
+        assert (row["second_model"], row["second_measures"]) == (
+            "demo-two",
+            {"latency": 1.5, "score": -0.25},
+        )
+        assert queries.sample_of(database, "one") == (b"b", b"a", b"second")
+        assert [each["second_model"] for each in queries.export_rows(database)] == ["demo-two"]
+    assert counted(meter, "lost") == 0
+    assert counted(meter, "written") == 3
+
+
+def test_a_record_that_was_not_compared_says_nothing_of_a_second_model(url: str) -> None:
+    store, _ = a_store(url, samples=True)
+    store.write(a_record())
+    store.assess(an_assessment(after=b"a"))
+    store.step()
+    with opened(url) as database:
+        [row] = queries.find_rows(database, "one")
+        assert not {"second_model", "second_measures"} & row.keys()
+        assert queries.sample_of(database, "one") == (b"", b"a", b"")
+
+
+def test_the_second_models_image_is_kept_only_beside_a_small_sample(url: str) -> None:
+    store, _ = a_store(url, FakeClock(), samples=True, limits=Limits(samples_per_type=2))
+    for name, image in (("alone", b"s"), ("large", b"s" * 70_000), ("newest", b"s")):
+        store.write(a_record(name))
+        if name != "alone":
+            store.assess(an_assessment(name, after=b"a"))
+        store.compare(a_counterpart(name, image=image))
+        store.step()
+    assert len(rows(url, "pairs")) == 3
+    kept = {row["request_id"]: row["second"] for row in rows(url, "samples")}
+    assert kept.keys() == {"large", "newest"}
+    assert kept["large"] is None
+    assert bytes(kept["newest"]) == b"s"
+
+    store, _ = a_store(url, samples=False)
+    store.compare(a_counterpart("large", image=b"other"))
+    store.step()
+    assert {row["request_id"]: row["second"] for row in rows(url, "samples")} == kept
+
+
+@pytest.mark.parametrize("through", ["this service", "another service"])
+def test_a_pair_that_arrives_after_the_deletion_does_not_come_back(url: str, through: str) -> None:
+    store, meter = a_store(url, samples=True)
+    for name in ("one", "other"):
+        store.write(a_record(name))
+        store.assess(an_assessment(name, after=b"x"))
+        store.compare(a_counterpart(name, image=b"x"))
+    store.step()
+    deleting = store if through == "this service" else a_store(url)[0]
+    done = deleting.forget("one")
+    deleting.step()
+    assert done.result(0) is None
+    store.compare(a_counterpart("one", image=b"late"))
+    store.step()
+
+    for table in ("requests", "pairs", "samples"):
+        assert [row["request_id"] for row in rows(url, table)] == ["other"], table
+    assert counted(meter, "lost") == 0
+
+
+def test_unknown_values_of_a_pair_are_left_out_and_its_measures_are_bounded(url: str) -> None:
+    store, _ = a_store(url)
+    store.write(a_record())
+    many = {f"measure {number}": float(number) for number in range(50)}
+    store.compare(a_counterpart(measures={"latency": float("nan"), **many}, model="m\0" * 200))
+    store.step()
+    [row] = rows(url, "pairs")
+    measures = row["measures"]
+    kept = json.loads(measures) if isinstance(measures, str) else measures
+    assert len(kept) == 20
+    assert "latency" not in kept
+    assert len(row["model"]) <= 200
+
+
+def test_a_pair_that_does_not_fit_the_buffer_is_counted_as_lost(file: str) -> None:
+    store, meter = a_store(file, capacity=1)
+    store.write(a_record())
+    store.compare(a_counterpart())
+    assert counted(meter, "lost") == 1
+    store.step()
+    assert rows(file, "pairs") == []
+
+
+def test_pairs_expire_with_their_records(url: str) -> None:
+    clock = FakeClock()
+    store, _ = a_store(url, clock, samples=True)
+    store.write(a_record())
+    store.compare(a_counterpart())
+    store.step()
+    clock.now += 40 * 86_400
+    store.step()
+    assert rows(url, "requests") == rows(url, "pairs") == []
 
 
 def test_a_waiting_request_can_be_forgotten(url: str) -> None:

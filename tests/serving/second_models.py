@@ -143,5 +143,12 @@ def smaller(order: ModelOrder) -> Any:
     return model
 
 
+def telling(order: ModelOrder) -> Any:
+    """Return a model that says whether it was to be compiled."""
+    model = Painter(order)
+    model.info = replace(model.info, pipeline="compiled" if order.compile else "plain")
+    return model
+
+
 def missing(order: ModelOrder) -> Any:
     raise ModelNotFound(order.model, "It has no weights.")

@@ -19,6 +19,7 @@ from safelight.diagnosis.evidence import Spans
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.diagnosis.report import sentence
 from safelight.errors import BadSetting, MonitoringFailed
+from safelight.guard.pairs import BY_NAME
 from safelight.reasons import NO_ERROR
 from safelight.records.rows import Row
 from safelight.settings import load
@@ -47,7 +48,8 @@ Log = Annotated[
     typer.Option(help="Log file. Default: that of SAFELIGHT_LOG_OUTPUT.", show_default=False),
 ]
 Images = Annotated[
-    Path | None, typer.Option(help="Folder for the images before and after, if they are kept.")
+    Path | None,
+    typer.Option(help="Folder for the images before, after and by a second model, if kept."),
 ]
 PrometheusUrl = Annotated[
     str, typer.Option("--prometheus", help="Address of Prometheus; empty: no findings.")
@@ -142,8 +144,25 @@ def _facts(row: Row) -> Table:
         known = [name for name in names if row.get(name) not in (None, "", False)]
         if known:
             grid.add_row(title, Text(", ".join(f"{name} {_text(row, name)}" for name in known)))
+    if "second_model" in row:
+        grid.add_row("compared", Text(_compared(row)))
     grid.add_row("cost", Text(_cost(row)))
     return grid
+
+
+def _compared(row: Row) -> str:
+    """Return what a second model made of the request, beside what the served one did."""
+    measures = cast("dict[str, float]", row["second_measures"])
+    values = (_measure(name, value) for name, value in measures.items() if name in BY_NAME)
+    return f"with {_text(row, 'second_model')}: {', '.join(values)}"
+
+
+def _measure(name: str, value: float) -> str:
+    measure, title = BY_NAME[name], name.replace("_", " ")
+    if measure.is_ratio:
+        return f"{title} {value:.2f} times"
+    sign = "" if measure.is_distance else "+"
+    return f"{title} {100 * value:{sign}.1f} points"
 
 
 def _cost(row: Row) -> str:
@@ -195,7 +214,7 @@ def _trace(row: Row) -> str:
     return f"trace {trace_id}  {link}"
 
 
-def _saved(images: tuple[bytes, bytes] | None, folder: Path | None, row: Row) -> str:
+def _saved(images: tuple[bytes, bytes, bytes] | None, folder: Path | None, row: Row) -> str:
     """Write the images of a request to a folder; return what there is to say of them."""
     if images is None:
         return "no images: SAFELIGHT_SAMPLES keeps some"
@@ -203,8 +222,8 @@ def _saved(images: tuple[bytes, bytes] | None, folder: Path | None, row: Row) ->
         return "images are kept: --samples FOLDER writes them"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for state, data in zip(("before", "after"), images, strict=True):
-            if data:  # there is no image before a generation
+        for state, data in zip(("before", "after", "second"), images, strict=True):
+            if data:  # no image before a generation, and seldom a second model's
                 file = folder / f"{_text(row, 'request_id')}-{state}.jpg"
                 file.touch(_PRIVATE_MODE)
                 file.write_bytes(data)

@@ -33,6 +33,7 @@ _SHORT, _LONG = 40, 80
 _MOST_LINES, _MOST_LOGS, _LOG_MARGIN_SECONDS = 50, 20, 3.0
 _BESIDE = 4  # failed requests, and as many good ones
 _TYPED = ("prompt",)  # what callers wrote: as their images, for operators only
+_IMAGES, _NO_IMAGES = ("before", "after", "second"), (b"", b"", b"")
 _STREAMS = ("stderr", "stdout")
 _TYPES = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image/png"))
 
@@ -111,6 +112,7 @@ class Requests:
             Route("/data/requests/{id}/beside", self._beside),
             Route("/data/requests/{id}/before", self._before),
             Route("/data/requests/{id}/after", self._after),
+            Route("/data/requests/{id}/second", self._second),
         ]
 
     async def _page(self, request: Request) -> Response:
@@ -152,13 +154,13 @@ class Requests:
             if not rows:
                 raise UnknownRequest
             row = rows[0]
-            images = queries.sample_of(database, str(row["request_id"])) or (b"", b"")
+            images = queries.sample_of(database, str(row["request_id"])) or _NO_IMAGES
             return {
                 "record": _exact(row),
                 "namesakes": len(rows) - 1,
                 "usual": queries.usual_stages(database, row),
                 "usual_step": queries.usual_step_seconds(database, row),
-                "images": dict(zip(("before", "after"), map(bool, images), strict=True)),
+                "images": dict(zip(_IMAGES, map(bool, images), strict=True)),
             }
 
         found = await self._archive.ask(read)
@@ -231,17 +233,20 @@ class Requests:
     async def _after(self, request: Request) -> Response:
         return await self._image(request, 1)
 
+    async def _second(self, request: Request) -> Response:
+        return await self._image(request, 2)
+
     async def _image(self, request: Request, place: int) -> Response:
         session_of(request).require(OPERATE)
         name = str(request.path_params["id"])
 
-        def read(database: "Database") -> tuple[bytes, bytes] | None:
+        def read(database: "Database") -> tuple[bytes, bytes, bytes] | None:
             from safelight.records.queries import sample_of
             from safelight.records.rows import check_text
 
             return sample_of(database, check_text("id", name))
 
-        content = (await self._archive.ask(read) or (b"", b""))[place]
+        content = (await self._archive.ask(read) or _NO_IMAGES)[place]
         kind = _type_of(content)
         if not kind:
             raise UnknownRequest("image")

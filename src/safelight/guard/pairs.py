@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import log
+from math import exp, log
 from typing import Literal
 
 Good = Literal["more", "less", "same"]
@@ -70,6 +70,11 @@ class Pair:
     request_id: str
     instruction_type: str
     values: Mapping[str, float] = field(default_factory=dict)
+
+
+def plain(values: Mapping[str, float]) -> dict[str, float]:
+    """Return the values of a pair with ratios instead of their logarithms."""
+    return {name: exp(v) if BY_NAME[name].is_ratio else v for name, v in values.items()}
 
 
 def log_ratio(second: float | None, first: float | None) -> float | None:

@@ -30,7 +30,7 @@ from safelight.records.schema import (
 from safelight.records.seal import check_seal, remove_seal, write_errors, written_aside
 from safelight.units import counted
 
-_ROWS, _SAMPLES = 500, 50  # in memory at once; a sample has up to 128 KiB
+_ROWS, _SAMPLES = 500, 50  # in memory at once; a sample has up to 192 KiB
 _TABLES = tuple(reversed(ABOUT_REQUESTS))
 # The file is new, and nobody else reads it before it is complete.
 _UNPROTECTED = ("journal_mode = OFF", "synchronous = OFF")

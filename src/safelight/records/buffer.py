@@ -1,4 +1,4 @@
-"""Buffer of records, assessments and ratings that wait for the database."""
+"""Buffer of records, assessments, pairs and ratings that wait for the database."""
 
 import threading
 from collections import OrderedDict, deque
@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 
 from safelight.records.rows import Rating
 from safelight.telemetry.assessment import Assessment
+from safelight.telemetry.counterpart import Counterpart
 from safelight.telemetry.record import Record
 
 MAX_SAMPLE_BYTES = 16 * 1024 * 1024  # of all waiting thumbnails
 _MAX_FORGOTTEN = 10_000
 
-Entry = tuple[float, Record | Assessment]
+Late = Assessment | Counterpart  # what is known after the record
+Entry = tuple[float, Record | Late]
 Rated = tuple[float, Rating]
 
 
@@ -50,14 +52,22 @@ class Buffer:
 
     def assess(self, at: float, assessment: Assessment) -> bool:
         """Add an Assessment; drop its thumbnails if too many bytes wait. Return False if full."""
-        size = _sample_bytes(assessment)
+        return self._add(at, assessment, replace(assessment, before=b"", after=b""))
+
+    def compare(self, at: float, counterpart: Counterpart) -> bool:
+        """Add a Counterpart, as `assess` does."""
+        return self._add(at, counterpart, replace(counterpart, image=b""))
+
+    def _add(self, at: float, content: Late, without: Late) -> bool:
+        """Add content, or the same `without` images."""
+        size = _sample_bytes(content)
         with self._lock:
             if self._is_full():
                 return False
             if self._sample_bytes + size > MAX_SAMPLE_BYTES:
-                assessment, size = replace(assessment, before=b"", after=b""), 0
+                content, size = without, 0
             self._sample_bytes += size
-            self._queue.append((at, assessment))
+            self._queue.append((at, content))
         return True
 
     def rate(self, at: float, rating: Rating) -> bool:
@@ -109,9 +119,14 @@ class Buffer:
         return len(self._queue) + len(self._taken) >= self._capacity
 
 
-def _id(content: Record | Assessment) -> str:
+def _id(content: Record | Late) -> str:
     return content.facts.id if isinstance(content, Record) else content.request_id
 
 
-def _sample_bytes(content: Record | Assessment) -> int:
-    return 0 if isinstance(content, Record) else len(content.before) + len(content.after)
+def _sample_bytes(content: Record | Late) -> int:
+    match content:
+        case Assessment():
+            return len(content.before) + len(content.after)
+        case Counterpart():
+            return len(content.image)
+    return 0

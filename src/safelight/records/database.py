@@ -16,12 +16,14 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 
 from safelight.errors import RecordsUnusable
 from safelight.records.engines import as_json, error_text, open_engine, safe_url
+from safelight.records.keeping import add_seconds, keep_newest, of_records
 from safelight.records.rows import BadRow, Row, StoredRequest, Value, check_text, owner_hash
 from safelight.records.schema import (
     ABOUT_REQUESTS,
     ASSESSMENTS,
     INSTALLATION,
     METADATA,
+    PAIRS,
     RATINGS,
     REQUESTS,
     SAMPLES,
@@ -43,9 +45,12 @@ class Batch:
     assessments: list[Row] = field(default_factory=list)
     samples: list[Row] = field(default_factory=list)
     ratings: list[Row] = field(default_factory=list)
+    pairs: list[Row] = field(default_factory=list)
+    seconds: list[Row] = field(default_factory=list)  # images for samples
 
     def __len__(self) -> int:
-        return len(self.requests) + len(self.assessments) + len(self.ratings)
+        counts = (self.requests, self.assessments, self.ratings, self.pairs)
+        return sum(map(len, counts))
 
     def singles(self) -> Iterator["Batch"]:
         """Yield each row as its own batch."""
@@ -53,6 +58,8 @@ class Batch:
         yield from (Batch(assessments=[row]) for row in self.assessments)
         yield from (Batch(samples=[row]) for row in self.samples)
         yield from (Batch(ratings=[row]) for row in self.ratings)
+        yield from (Batch(pairs=[row]) for row in self.pairs)
+        yield from (Batch(seconds=[row]) for row in self.seconds)
 
 
 class Database:
@@ -82,7 +89,9 @@ class Database:
             self._add(connection, SAMPLES, batch.samples)
             self._add(connection, RATINGS, batch.ratings, replacing=("at", "rating", "reason"))
             for kind, failed in {(r["instruction_type"], r["failed"]) for r in batch.samples}:
-                _keep_newest(connection, str(kind), samples_per_type, failed=bool(failed))
+                keep_newest(connection, str(kind), samples_per_type, failed=bool(failed))
+            self._add(connection, PAIRS, of_records(connection, batch.pairs))
+            add_seconds(connection, batch.seconds)
 
     def find(self, name: str, owner: str, namespace: str) -> list[StoredRequest]:
         """Return this owner's newest requests with an id or the caller's key, a limited number.
@@ -256,11 +265,3 @@ def _salt(connection: Connection) -> str:
         salt = secrets.token_hex(32)
         connection.execute(insert(INSTALLATION).values(id=1, salt=salt))
     return str(salt)
-
-
-def _keep_newest(connection: Connection, kind: str, limit: int, *, failed: bool) -> None:
-    matches = (SAMPLES.c.instruction_type == kind, SAMPLES.c.failed == failed)
-    newest = select(SAMPLES.c.request_id).where(*matches).order_by(SAMPLES.c.at.desc()).limit(limit)
-    connection.execute(
-        delete(SAMPLES).where(*matches, SAMPLES.c.request_id.not_in(newest.scalar_subquery()))
-    )

@@ -1,18 +1,19 @@
 """What the store and the recorder process say to each other, as MessagePack.
 
-Each call has one reply. Records and assessments are encoded one by one: one that is invalid is
-lost alone.
+Each call has one reply. Records, assessments and pairs are encoded one by one: one that is
+invalid is lost alone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
 from safelight.records.buffer import Entry, Pending
 from safelight.records.rows import Rating, StoredRequest
 from safelight.telemetry.assessment import Assessment
+from safelight.telemetry.counterpart import Counterpart
 from safelight.telemetry.record import Record
 
 
@@ -21,6 +22,7 @@ class Write(msgspec.Struct, tag=True, array_like=True, frozen=True):
 
     records: list[msgspec.Raw]
     assessments: list[msgspec.Raw]
+    counterparts: list[msgspec.Raw]
     ratings: dict[str, tuple[float, Rating]]
     unreadable: int
 
@@ -77,30 +79,37 @@ class Failed(msgspec.Struct, tag=True, array_like=True, frozen=True):
 Call = Write | Tidy | Find | Forget
 Reply = Written | Tidied | Found | Forgotten | Failed
 
+Decoded = TypeVar(
+    "Decoded", tuple[float, Record], tuple[float, Assessment], tuple[float, Counterpart]
+)
+
 ENCODER = msgspec.msgpack.Encoder()
 CALLS = msgspec.msgpack.Decoder(Call)
 REPLIES = msgspec.msgpack.Decoder(Reply)
 _RECORDS = msgspec.msgpack.Decoder(tuple[float, Record])
 _ASSESSMENTS = msgspec.msgpack.Decoder(tuple[float, Assessment])
+_COUNTERPARTS = msgspec.msgpack.Decoder(tuple[float, Counterpart])
 
 
 def to_write(pending: Pending) -> Write:
     """Return the call that writes entries."""
     records: list[msgspec.Raw] = []
     assessments: list[msgspec.Raw] = []
+    counterparts: list[msgspec.Raw] = []
+    kinds = {Record: records, Assessment: assessments, Counterpart: counterparts}
     for entry in pending.entries:
         with suppress(Exception):  # no object may stop the others
-            kind = records if isinstance(entry[1], Record) else assessments
-            kind.append(msgspec.Raw(_encoded(entry)))
-    unreadable = len(pending.entries) - len(records) - len(assessments)
-    return Write(records, assessments, pending.ratings, unreadable)
+            kinds[type(entry[1])].append(msgspec.Raw(_encoded(entry)))
+    unreadable = len(pending.entries) - sum(map(len, kinds.values()))
+    return Write(records, assessments, counterparts, pending.ratings, unreadable)
 
 
 def to_pending(call: Write) -> tuple[Pending, int]:
     """Return the entries of a call, and the number of those that cannot be read."""
-    entries: list[Entry] = [*_decoded(Record, call.records)]
-    entries += _decoded(Assessment, call.assessments)
-    sent = len(call.records) + len(call.assessments) + call.unreadable
+    entries: list[Entry] = [*_decoded(_RECORDS, call.records)]
+    entries += _decoded(_ASSESSMENTS, call.assessments)
+    entries += _decoded(_COUNTERPARTS, call.counterparts)
+    sent = sum(map(len, (call.records, call.assessments, call.counterparts))) + call.unreadable
     return Pending(tuple(entries), call.ratings), sent - len(entries)
 
 
@@ -123,8 +132,9 @@ def _plain(value: object) -> object:
     return value
 
 
-def _decoded(kind: type[Record | Assessment], entries: Iterable[msgspec.Raw]) -> Iterable[Entry]:
-    decoder = _RECORDS if kind is Record else _ASSESSMENTS
+def _decoded(
+    decoder: msgspec.msgpack.Decoder[Decoded], entries: Iterable[msgspec.Raw]
+) -> Iterator[Decoded]:
     for entry in entries:
         with suppress(msgspec.MsgspecError, ValueError):
             yield decoder.decode(entry)

@@ -1,4 +1,4 @@
-"""Read requests from the records, joined with their assessments and ratings."""
+"""Read requests from the records, joined with their assessments, ratings and pairs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, RowMapping, Select, select
 from safelight.reasons import NO_ERROR
 from safelight.records.database import Database
 from safelight.records.rows import AssessedRequest, Row, check_text
-from safelight.records.schema import ASSESSMENTS, RATINGS, REQUESTS, SAMPLES
+from safelight.records.schema import ASSESSMENTS, PAIRS, RATINGS, REQUESTS, SAMPLES
 
 MAX_ROWS = 200_000
 _ROWS_PER_FETCH = 2000
@@ -106,12 +106,16 @@ def _similar(database: Database, row: Row) -> Sequence[RowMapping]:
         return connection.execute(query).mappings().all()
 
 
-def sample_of(database: Database, request_id: str) -> tuple[bytes, bytes] | None:
-    """Return the thumbnails of a request's image before and after, if they are kept."""
-    query = select(SAMPLES.c.before, SAMPLES.c.after).where(SAMPLES.c.request_id == request_id)
+def sample_of(database: Database, request_id: str) -> tuple[bytes, bytes, bytes] | None:
+    """Return the thumbnails of a request's image before, after, and by a second model.
+
+    None if they are not kept; an image that does not exist is empty.
+    """
+    own = SAMPLES.c
+    query = select(own.before, own.after, own.second).where(own.request_id == request_id)
     with database.engine.connect() as connection:
         row = connection.execute(query).first()
-    return None if row is None else (row[0], row[1])
+    return None if row is None else (row[0], row[1], row[2] or b"")
 
 
 def _exported(*, since: float = 0.0, namespace: str | None = None) -> Query:
@@ -122,6 +126,8 @@ def _exported(*, since: float = 0.0, namespace: str | None = None) -> Query:
         *(c.label(f"found_{c.name}") for c in ASSESSMENTS.c if c.name not in shared),
         RATINGS.c.rating,
         RATINGS.c.reason.label("rating_reason"),
+        PAIRS.c.model.label("second_model"),
+        PAIRS.c.measures.label("second_measures"),
         since=since,
         namespace=namespace,
     )
@@ -129,8 +135,10 @@ def _exported(*, since: float = 0.0, namespace: str | None = None) -> Query:
 
 def _joined(*columns: ColumnElement[Any], since: float, namespace: str | None) -> Query:
     key = REQUESTS.c.request_id
-    joined = REQUESTS.outerjoin(ASSESSMENTS, ASSESSMENTS.c.request_id == key).outerjoin(
-        RATINGS, RATINGS.c.request_id == key
+    joined = (
+        REQUESTS.outerjoin(ASSESSMENTS, ASSESSMENTS.c.request_id == key)
+        .outerjoin(RATINGS, RATINGS.c.request_id == key)
+        .outerjoin(PAIRS, PAIRS.c.request_id == key)
     )
     query = select(*columns).select_from(joined)
     if since > 0:

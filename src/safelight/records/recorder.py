@@ -15,10 +15,13 @@ from safelight.records.rows import (
     DatabaseFailed,
     StoredRequest,
     assessment_row,
+    pair_row,
     rating_row,
     request_row,
     sample_row,
+    second_row,
 )
+from safelight.telemetry.counterpart import Counterpart
 from safelight.telemetry.record import Record
 
 if TYPE_CHECKING:  # slow to import: the API process never needs them
@@ -110,6 +113,10 @@ class Recorder:
                 if isinstance(content, Record):
                     row = request_row(content, at, self._config.origin, database.salt)
                     rows.requests.append(row)
+                    continue
+                if isinstance(content, Counterpart):
+                    rows.pairs.append(pair_row(content, at))
+                    rows.seconds += [image] if (image := second_row(content)) else []
                     continue
                 rows.assessments.append(assessment_row(content, at))
                 rows.samples += [sample] if (sample := sample_row(content, at)) else []

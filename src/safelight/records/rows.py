@@ -1,4 +1,4 @@
-"""Turn records, assessments and ratings into database rows, without any database."""
+"""Turn records, assessments, ratings and pairs into database rows, without any database."""
 
 import hmac
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from math import isfinite
 from safelight.errors import InvalidParameter
 from safelight.reasons import NO_ERROR
 from safelight.telemetry.assessment import Assessment
+from safelight.telemetry.counterpart import Counterpart
 from safelight.telemetry.record import PipelineCall, Record
 
 MAX_SAMPLE_BYTES = 64 * 1024  # of one thumbnail; larger ones are not stored
@@ -23,6 +24,7 @@ RATIOS = (
     "adherence",
 )
 _OWNER = "owner:"
+_MOST_MEASURES = 20  # of a pair
 
 Value = str | int | float | bytes | dict[str, float] | None
 Row = dict[str, Value]
@@ -201,7 +203,26 @@ def sample_row(assessment: Assessment, at: float) -> Row | None:
         "failed": assessment.error != NO_ERROR,
         "before": assessment.before,
         "after": assessment.after,
+        "second": None,
     }
+
+
+def pair_row(counterpart: Counterpart, at: float) -> Row:
+    """Return the row of what a second model made of a request."""
+    finite = {name[:40]: each for name, each in counterpart.measures.items() if isfinite(each)}
+    return {
+        "request_id": _plain(counterpart.request_id, 80),
+        "at": at,
+        "model": _plain(counterpart.model, 200),
+        "measures": dict(list(finite.items())[:_MOST_MEASURES]),
+    }
+
+
+def second_row(counterpart: Counterpart) -> Row | None:
+    """Return the second model's image for the sample of its request; None if none or too large."""
+    if not 0 < len(counterpart.image) <= MAX_SAMPLE_BYTES:
+        return None
+    return {"of": _plain(counterpart.request_id, 80), "image": counterpart.image}
 
 
 def rating_row(rating: Rating, at: float) -> Row:

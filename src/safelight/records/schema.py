@@ -19,7 +19,7 @@ from sqlalchemy import (
 from safelight.records.rows import RATIOS
 
 METADATA = MetaData()
-VERSIONS = ("0001", "0002", "0003")  # of the migrations, newest last
+VERSIONS = ("0001", "0002", "0003", "0004")  # of the migrations, newest last
 VERSION = Table(
     "safelight_version",
     MetaData(),  # not in METADATA: Alembic creates this table itself
@@ -108,7 +108,17 @@ SAMPLES = Table(
     Column("failed", Boolean, nullable=False),
     Column("before", LargeBinary, nullable=False),
     Column("after", LargeBinary, nullable=False),
+    Column("second", LargeBinary),  # what a second model made of the same request
     Index("safelight_samples_by_type", "instruction_type", "failed", "at"),
+)
+
+PAIRS = Table(
+    "safelight_pairs",
+    METADATA,
+    _id(),
+    _at(),
+    Column("model", String(200), nullable=False),  # the second one
+    Column("measures", JSON, nullable=False),
 )
 
 INSTALLATION = Table(
@@ -118,4 +128,4 @@ INSTALLATION = Table(
     Column("salt", String(64), nullable=False),
 )
 
-ABOUT_REQUESTS = (SAMPLES, RATINGS, ASSESSMENTS, REQUESTS)
+ABOUT_REQUESTS = (SAMPLES, PAIRS, RATINGS, ASSESSMENTS, REQUESTS)

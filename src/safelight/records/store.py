@@ -22,6 +22,7 @@ from safelight.records.recorder import Recorder, Recording
 from safelight.records.rows import Rating, StoredRequest, check_text
 from safelight.records.tasks import TaskQueue
 from safelight.telemetry.assessment import Assessment
+from safelight.telemetry.counterpart import Counterpart
 from safelight.telemetry.record import Record
 
 BATCH = 500
@@ -35,7 +36,7 @@ log = structlog.wrap_logger(logging.getLogger("safelight"))  # a watched service
 
 
 class Store:
-    """Stores Records, Assessments and Ratings in a database."""
+    """Stores Records, Assessments, Counterparts and Ratings in a database."""
 
     def __init__(
         self,
@@ -82,6 +83,12 @@ class Store:
         if not self._config.samples and (assessment.before or assessment.after):
             assessment = replace(assessment, before=b"", after=b"")
         self._count_unless(kept=self._buffer.assess(self._clock(), assessment))
+
+    def compare(self, counterpart: Counterpart) -> None:
+        """Add what a second model made of a request; without its image as in `assess`."""
+        if not self._config.samples and counterpart.image:
+            counterpart = replace(counterpart, image=b"")
+        self._count_unless(kept=self._buffer.compare(self._clock(), counterpart))
 
     def rate(self, rating: Rating) -> None:
         """Add a rating; it replaces earlier ones of the request. Raises Overloaded if full."""

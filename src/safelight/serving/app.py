@@ -107,6 +107,7 @@ class Service:
         self.second = SecondModel(
             settings, self.engine, self.pool, self.meter, lambda: self._is_idle, assessors
         )
+        self.second.copies.keep = self.store.compare if self.store is not None else None
         self.sleeper = self._sleeper()
         self.sleeper.keeps_awake = self.second.keeps_awake
         self.failure: BaseException | None = None

@@ -7,7 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
+from safelight.records.queries import find_rows, sample_of
 from safelight.serving.app import Service
+from safelight.telemetry.counterpart import Counterpart
+from tests.records.making import opened
 from tests.serving.running import client, edit, engine, eventually
 from tests.serving.second_models import SAME
 
@@ -271,6 +274,65 @@ async def test_a_deleted_request_has_no_pair_and_no_copy() -> None:
         assert (await forget(speaking, answer)).status_code == 200
         await idle(service)
         assert copies.comparison.pairs == 1
+
+
+async def test_a_record_keeps_its_pair_and_both_images_after_a_restart_until_it_is_deleted(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path / 'records.db'}"
+    kept: dict[str, Any] = {"records_url": url, "samples": True, "quality_sample_ratio": 1.0}
+    async with engine(shadow=SAME, **EVERY, **kept) as service, client(service) as speaking:
+        await ready(service)
+        answers = []
+        for seed in range(4):
+            answers.append(await edit(speaking, seed=seed))
+            await idle(service)
+        ids = [answer.headers["x-request-id"] for answer in answers]
+        await eventually(lambda: all(recorded(url, name) for name in ids))
+        first = recorded(url, ids[0])
+        assert first["second_model"] == service.second.slot.described
+        assert first["second_measures"]["image_difference"] == 0.0
+        assert any(recorded(url, each)["second_measures"].get("latency", 0) > 0 for each in ids)
+        before, after, second = images(url, ids[0])
+        assert before
+        assert after == second
+
+    async with engine(**kept) as service, client(service) as speaking:
+        assert recorded(url, ids[0]) == first
+        assert (await forget(speaking, answers[0])).status_code == 200
+        late = Counterpart(ids[0], "b", {"validity": 0.0}, second)
+        assert service.store is not None
+        service.store.compare(late)
+        assert (await edit(speaking)).status_code == 200
+        await eventually(lambda: service.store is not None and not service.store.waiting)
+        assert recorded(url, ids[0]) == {}
+        assert images(url, ids[0]) == (b"", b"", b"")
+        assert recorded(url, ids[1])
+
+
+def recorded(url: str, name: str) -> dict[str, Any]:
+    """Return a compared request as the records have it; empty if they do not."""
+    with opened(url) as database:
+        rows = find_rows(database, name)
+    return next((dict(row) for row in rows if "second_model" in row), {})
+
+
+def images(url: str, name: str) -> tuple[bytes, bytes, bytes]:
+    with opened(url) as database:
+        return sample_of(database, name) or (b"", b"", b"")
+
+
+async def test_without_samples_no_image_of_the_second_model_is_made(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'records.db'}"
+    kept: list[Counterpart] = []
+    async with (
+        engine(shadow=SAME, records_url=url, **EVERY) as service,
+        client(service) as speaking,
+    ):
+        await ready(service)
+        service.second.copies.keep = kept.append
+        await serve(service, speaking, 1)
+    assert [(pair.image, pair.measures["validity"]) for pair in kept] == [(b"", 0.0)]
 
 
 async def forget(speaking: httpx.AsyncClient, answer: httpx.Response) -> httpx.Response:

@@ -4,12 +4,16 @@ from typing import Any
 
 import pytest
 
+from safelight.errors import BadSetting
+from safelight.serving.app import Service
+from safelight.serving.engine.launch import Place, _order
 from safelight.serving.engine.slot import _overlap, mismatch, second_settings, size_note
 from safelight.serving.job import Served
 from safelight.settings import load
 from tests.serving.running import client, edit, engine, eventually
 
 MODELS = "tests.serving.second_models"
+CPU = Place(0, "cpu")
 EVERY: dict[str, Any] = {"shadow_ratio": 1.0, "shadow_seconds_per_hour": 3600.0}
 
 
@@ -89,6 +93,41 @@ def test_the_second_model_has_the_settings_of_the_first_and_its_own() -> None:
     second = second_settings(settings)
     assert (second.model, second.devices, second.precision) == ("b", "cuda:0", "bfloat16")
     assert second_settings(load(shadow="b", precision="float16")).precision == "float16"
+
+
+def test_compilation_is_that_of_the_first_or_of_the_second_alone() -> None:
+    alone = load(model="a", shadow="a", shadow_compile=True)
+    assert not _order(alone, CPU).model.compile
+    assert _order(second_settings(alone), CPU).model.compile
+    assert second_settings(load(shadow="b", compile=True)).compile
+    assert not second_settings(load(shadow="b")).compile
+
+
+@pytest.mark.anyio
+async def test_the_workers_of_a_compiled_second_model_compile_and_those_of_the_first_do_not() -> (
+    None
+):
+    models: dict[str, Any] = {"model": f"{MODELS}:telling", "shadow": f"{MODELS}:telling"}
+    async with (
+        engine(shadow_compile=True, **models, **EVERY) as service,
+        client(service) as speaking,
+    ):
+        await eventually(lambda: service.second.slot.ready)
+        pool = service.second.slot.pool
+        assert pool is not None
+        assert [worker.info.pipeline for worker in pool.workers if worker.info] == ["compiled"]
+        own = service.pool.workers
+        assert [worker.info.pipeline for worker in own if worker.info] == ["plain"]
+        state = (await speaking.get("/v1/shadow")).json()
+        assert (state["first"], state["second"]) == (
+            f"{MODELS}:telling",
+            f"{MODELS}:telling, compiled",
+        )
+
+
+def test_a_second_model_cannot_be_compiled_if_there_is_none() -> None:
+    with pytest.raises(BadSetting, match=r"SHADOW_COMPILE is set.*--shadow"):
+        Service(load(model="demo", shadow_compile=True))
 
 
 @pytest.mark.parametrize(

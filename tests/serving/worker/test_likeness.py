@@ -9,10 +9,12 @@ import pytest
 from PIL import Image
 
 from safelight.guard.pairs import Qualities
+from safelight.models.adherence import Judge
 from safelight.models.demo.painter import paint
 from safelight.models.demo.portrait import draw
 from safelight.serving.wire.protocol import Channel
 from safelight.serving.wire.schema import Compared
+from safelight.serving.worker.appraisal import NO_SAMPLING, Sampling
 from safelight.serving.worker.likeness import Likeness, distance
 from tests.serving.prepared import an_order, edit_task
 
@@ -36,14 +38,33 @@ def ends() -> Iterator[tuple[Channel, Channel]]:
     second.close()
 
 
-def compared(ends: tuple[Channel, Channel], first: bytes, second: bytes) -> Compared:
-    likeness = Likeness(ends[0], lambda _work, pixels: float(pixels.mean() / 255), 1_000_000)
+def answered(
+    ends: tuple[Channel, Channel], first: bytes, second: bytes, *, thumbnails: bool = False
+) -> tuple[Compared, bytes]:
+    judge: Judge = lambda _work, pixels: float(pixels.mean() / 255)  # noqa: E731
+    likeness = Likeness(ends[0], Sampling(1.0, thumbnails, judge), 1_000_000)
     likeness.offer(an_order("7", edit_task()), (png(PORTRAIT), first, second))
     message = ends[1].receive()
     likeness.close()
     assert message is not None
     assert isinstance(message.content, Compared)
-    return message.content
+    [image] = message.payloads
+    return message.content, bytes(image)
+
+
+def compared(ends: tuple[Channel, Channel], first: bytes, second: bytes) -> Compared:
+    return answered(ends, first, second)[0]
+
+
+def test_a_thumbnail_of_the_second_output_comes_along_only_if_samples_are_kept(
+    ends: tuple[Channel, Channel],
+) -> None:
+    large = png(GREY.resize((512, 256)))
+    assert answered(ends, png(PORTRAIT), large)[1] == b""
+    _, image = answered(ends, png(PORTRAIT), large, thumbnails=True)
+    with Image.open(BytesIO(image)) as small:
+        assert (small.format, small.size) == ("JPEG", (128, 64))
+    assert answered(ends, png(PORTRAIT), b"no image", thumbnails=True)[1] == b""
 
 
 def test_equal_outputs_have_no_distance_and_equal_qualities(ends: tuple[Channel, Channel]) -> None:
@@ -74,7 +95,7 @@ def test_an_output_that_cannot_be_read_is_unknown_and_no_failure(
 
 
 def test_a_closed_one_takes_nothing_more(ends: tuple[Channel, Channel]) -> None:
-    likeness = Likeness(ends[0], None, 1_000_000)
+    likeness = Likeness(ends[0], NO_SAMPLING, 1_000_000)
     likeness.close()
     likeness.offer(an_order("7", edit_task()), (b"", b"", b""))
 

@@ -18,6 +18,11 @@ const GROUPS = [
   [t("Found"), { found_error: t("damage"), found_score: t("score"), found_structure: t("structure"), found_adherence: t("adherence"), found_sharpness: t("sharpness"), found_exposure: t("exposure"), found_colourfulness: t("colourfulness"), found_cleanness: t("cleanness"), found_edges: t("edges"), found_changed: t("changed") }],
   [t("Rating"), { rating: t("stars of 5"), rating_reason: t("reason") }],
 ];
+const PAIR = { // the name, and how its value reads
+  latency: [t("Latency"), "ratio"], memory: [t("Memory"), "ratio"],
+  validity: [t("Valid output"), "gain"], structure: [t("Structure"), "gain"], score: [t("Score"), "gain"], adherence: [t("Adherence"), "gain"],
+  image_difference: [t("Difference of the images"), "distance"], label_difference: [t("Difference of the labels"), "distance"], calibration: [t("Difference of the confidence"), "distance"],
+};
 const MEASURES = [
   [t("Took"), (row) => row.seconds, "s"],
   [t("Queue"), (row) => row.queue_seconds, "s"],
@@ -29,6 +34,7 @@ const MEASURES = [
   [t("Structure"), (row) => row.found_structure, "short"],
   [t("Adherence"), (row) => row.found_adherence, "short"],
 ];
+const ALTS = { before: t("The image before the edit"), after: t("The image after the edit"), second: t("The second model's image") };
 const DIFFERENT = 1.5; // times the other median
 const LEAST_COMPARED = 0.001; // seconds; many times nothing says nothing
 
@@ -97,19 +103,20 @@ export class RecordView {
       found.namesakes ? element("p", { class: "notice" }, t("The newest of {count} requests with this id.", { count: found.namesakes + 1 })) : "",
       element("div", { class: "record" },
         section(t("Images"), this.images(record, images)),
+        record.second_model ? section(t("Compared with the second model"), compared(record)) : "",
         section(t("Stages"), stages(record, usual)),
         section(t("Everything that is known"), facts(found)),
         section(t("Log"), log(found)),
         section(t("Failed and good ones of this type"), this.beside)));
   }
 
-  images(record, { before, after }) {
+  images(record, { before, after, second }) {
     if ((before || after) && !this.isOperator) return element("p", { class: "faint" }, t("Images and instructions are shown to operators only."));
     if (!before && !after) return element("p", { class: "faint" }, t("No images: SAFELIGHT_SAMPLES keeps some of each type."));
     const figure = (name, text, isThere) => isThere
-      ? element("figure", {}, element("img", { src: `/data/requests/${encodeURIComponent(record.request_id)}/${name}`, alt: name === "before" ? t("The image before the edit") : t("The image after the edit"), onerror: (event) => event.target.replaceWith(element("p", { class: "faint" }, t("This image cannot be shown. It may have been deleted."))) }), element("figcaption", { class: "faint" }, text))
+      ? element("figure", {}, element("img", { src: `/data/requests/${encodeURIComponent(record.request_id)}/${name}`, alt: ALTS[name], onerror: (event) => event.target.replaceWith(element("p", { class: "faint" }, t("This image cannot be shown. It may have been deleted."))) }), element("figcaption", { class: "faint" }, text))
       : element("figure", {}, element("p", { class: "faint" }, name === "before" ? t("No image before: it was generated.") : t("No image after.")));
-    return element("div", { class: "pair" }, figure("before", t("Before"), before), figure("after", t("After"), after));
+    return element("div", { class: "pair" }, figure("before", t("Before"), before), figure("after", second ? t("After, by the served model") : t("After"), after), second ? figure("second", t("After, by the second model"), second) : "");
   }
 
   remove(record) {
@@ -192,6 +199,22 @@ export function stages(record, usual, isKnown = true) {
 
 function longerBy(seconds, usual) {
   return usual > LEAST_COMPARED ? t("{count} times", { count: (seconds / usual).toFixed(1) }) : `+${format(seconds - usual, "s")}`;
+}
+
+/** Say what the second model made of a request, beside what the served one made. */
+function compared(record) {
+  const known = Object.entries(PAIR).filter(([name]) => typeof record.second_measures[name] === "number");
+  const rows = known.map(([name, [title, kind]]) => [element("dt", {}, title), element("dd", {}, pairValue(record.second_measures[name], kind))]);
+  return element("div", {},
+    element("p", {}, record.second_model),
+    element("dl", { class: "facts" }, rows.flat()),
+    element("p", { class: "faint" }, t("Both models got the same input, seed and instruction. One pair proves nothing: safelight shadow shows all of them.")));
+}
+
+function pairValue(value, kind) {
+  if (kind === "ratio") return t("{count} times that of the served model", { count: value.toFixed(2) });
+  const points = (100 * value).toFixed(1);
+  return t("{count} points of 100", { count: kind === "gain" && value > 0 ? `+${points}` : points });
 }
 
 function facts({ record, price, trace }) {

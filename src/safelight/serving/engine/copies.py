@@ -24,19 +24,18 @@ from safelight.errors import (
     WorkerLost,
 )
 from safelight.guard.budget import Budget
-from safelight.guard.pairs import Pair
+from safelight.guard.pairs import Pair, plain
 from safelight.guard.shadow import Comparison
 from safelight.metrics.catalog import SHADOW, SHADOW_DIFFERENCE, SHADOW_LATENCY
 from safelight.metrics.registry import Meter
-from safelight.serving.engine.pairing import Candidate, Run, pair_of, resources
+from safelight.serving.engine.pairing import USE, Candidate, Run, copy_of, pair_of, resources
 from safelight.serving.engine.rest import Rest
 from safelight.serving.engine.slot import Slot
-from safelight.serving.job import Control, Handler, Job, Outcome, PredictParameters, Progress
+from safelight.serving.job import Handler, Job, Outcome
 from safelight.settings import Settings, environment_name
-from safelight.telemetry.record import Exchange, Record, new_id
-from safelight.telemetry.timeline import Timeline
+from safelight.telemetry.counterpart import Counterpart
+from safelight.telemetry.record import Record
 
-USE = "shadow"
 _PENDING = 8  # requests whose answer is not sent yet
 _LIMIT_BYTES = 4_000_000  # of one of them, with its output
 _RECENT = 100  # pairs that are shown
@@ -59,6 +58,7 @@ class Copies:
         self.counts: dict[str, int] = dict.fromkeys(("compared", "dropped", "stopped", "failed"), 0)
         self.ended = _never(settings)  # why no more copies are made
         self.budget = Budget(settings.shadow_seconds_per_hour)
+        self.keep: Callable[[Counterpart], None] | None = None  # beside the request's record
         self._settings = settings
         self._first = first
         self._idle = idle
@@ -179,7 +179,9 @@ class Copies:
 
     async def _run(self, job: Job, arm: Literal["first", "second"]) -> Run:
         """Run a copy of a job. Raises Cancelled if a request stopped it."""
-        copy = self._copy_of(job, arm)
+        steps = self._settings.shadow_steps if arm == "second" else 0
+        now = asyncio.get_running_loop().time()
+        copy = copy_of(job, steps, now + self._settings.request_timeout_seconds)
         self._running, self._on_first = copy, arm == "first"
         handle: Handler = self._first if arm == "first" else self.slot
         try:
@@ -195,30 +197,6 @@ class Copies:
         warms_up = any(call.warm_up for call in copy.exchange.calls)
         is_cold = arm == "second" and self._runs <= _FIRST
         return Run(outcome, None if warms_up or is_cold else copy.progress.device_seconds)
-
-    def _copy_of(self, job: Job, arm: str) -> Job:
-        """Return a job with the same input, parameters and seed that no caller waits for."""
-        parameters = job.parameters
-        steps = self._settings.shadow_steps
-        if arm == "second" and steps and not isinstance(parameters, PredictParameters):
-            parameters = parameters.model_copy(update={"steps": steps})
-        exchange = Exchange(Timeline(), instruction_type=job.exchange.instruction_type)
-        now = asyncio.get_running_loop().time()
-        return replace(
-            job,
-            id=new_id(),
-            parameters=parameters,
-            deadline=now + self._settings.request_timeout_seconds,
-            exchange=exchange,
-            priority="low",
-            owner="",
-            alone=False,
-            group=USE,  # never in a batch with requests
-            progress=Progress(),
-            control=Control(),
-            expected=None,
-            use=USE,
-        )
 
     async def _failed(self, arm: str, error: Exception) -> None:
         """Stop the second model if it keeps dying, or takes the memory of the first."""
@@ -256,15 +234,17 @@ class Copies:
 
     async def _compare(self, candidate: Candidate, second: Run, again: Run | None) -> None:
         job, first = candidate.job, candidate.first
-        pair = await pair_of(self.slot, job, first, second.outcome)
+        pair, image = await pair_of(self.slot, job, first, second.outcome)
         if again is not None:
-            own = await pair_of(self.slot, job, first, again.outcome)
+            own, _ = await pair_of(self.slot, job, first, again.outcome)
             self.comparison.add_again(own)
             pair = replace(
                 pair, values={**pair.values, **resources(self.slot, second.seconds, again.seconds)}
             )
         self.comparison.add(pair)
         self.recent.append(pair)
+        if self.keep is not None:
+            self.keep(Counterpart(pair.request_id, self.slot.described, plain(pair.values), image))
         self._conclude(pair)
 
     def _conclude(self, pair: Pair) -> None:

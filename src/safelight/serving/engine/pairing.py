@@ -1,11 +1,15 @@
-"""Measure two outputs for one job: what the caller got, and what a copy made."""
+"""Copy a job, and measure two outputs of it: what the caller got, and what the copy made."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from safelight.guard import pairs
 from safelight.guard.pairs import Pair
 from safelight.serving.engine.slot import Slot
-from safelight.serving.job import Job, Outcome
+from safelight.serving.job import Control, Job, Outcome, PredictParameters, Progress
+from safelight.telemetry.record import Exchange, new_id
+from safelight.telemetry.timeline import Timeline
+
+USE = "shadow"
 
 
 @dataclass(slots=True)
@@ -24,21 +28,52 @@ class Candidate:
     first: Outcome | None
 
 
-async def pair_of(slot: Slot, job: Job, first: Outcome | None, second: Outcome | None) -> Pair:
-    """Return the measures of a copy's outcome beside the caller's; None is a failure."""
-    values = {pairs.VALIDITY.name: float(second is not None) - float(first is not None)}
+def copy_of(job: Job, steps: int, deadline: float) -> Job:
+    """Return a job with the same input and seed that no caller waits for; `steps` 0: as asked."""
+    parameters = job.parameters
+    if steps and not isinstance(parameters, PredictParameters):
+        parameters = parameters.model_copy(update={"steps": steps})
+    return replace(
+        job,
+        id=new_id(),
+        parameters=parameters,
+        deadline=deadline,
+        exchange=Exchange(Timeline(), instruction_type=job.exchange.instruction_type),
+        priority="low",
+        owner="",
+        alone=False,
+        group=USE,  # never in a batch with requests
+        progress=Progress(),
+        control=Control(),
+        expected=None,
+        use=USE,
+    )
+
+
+async def pair_of(
+    slot: Slot, job: Job, first: Outcome | None, second: Outcome | None
+) -> tuple[Pair, bytes]:
+    """Return the measures of a copy's outcome beside the caller's; None is a failure.
+
+    With them comes a thumbnail of the copy's image, empty unless samples are stored.
+    """
+    values, image = {pairs.VALIDITY.name: float(second is not None) - float(first is not None)}, b""
     if first is not None and second is not None:
-        values |= await _likeness(slot, job, first, second)
-    return Pair(job.request_id, job.exchange.instruction_type, values)
+        likeness, image = await _likeness(slot, job, first, second)
+        values |= likeness
+    return Pair(job.request_id, job.exchange.instruction_type, values), image
 
 
-async def _likeness(slot: Slot, job: Job, first: Outcome, second: Outcome) -> dict[str, float]:
+async def _likeness(
+    slot: Slot, job: Job, first: Outcome, second: Outcome
+) -> tuple[dict[str, float], bytes]:
     if first.labels or second.labels:
-        return pairs.of_labels(first.labels, second.labels)
-    found = await slot.compare(job, first.image, second.image)
-    if found is None or found.distance is None:
-        return {}
-    return pairs.of_qualities(found.first, found.second, found.distance)
+        return pairs.of_labels(first.labels, second.labels), b""
+    answer = await slot.compare(job, first.image, second.image)
+    if answer is None or answer[0].distance is None:
+        return {}, b""
+    found, image = answer
+    return pairs.of_qualities(found.first, found.second, answer[0].distance), image
 
 
 def resources(slot: Slot, second: float | None, first: float | None) -> dict[str, float]:

@@ -4,11 +4,10 @@ import asyncio
 
 from safelight.errors import Cancelled
 from safelight.models.backend import ModelInfo
-from safelight.serving.engine.comparing import Comparing
+from safelight.serving.engine.comparing import Answer, Comparing
 from safelight.serving.engine.queue_entry import QueueEntry
 from safelight.serving.wire import schema
 from safelight.serving.wire.protocol import Message
-from safelight.serving.wire.schema import Compared
 
 
 class Probed:
@@ -30,7 +29,7 @@ class Probed:
         """Return whether the worker has neither jobs nor a run of the canary."""
         return not self.outstanding and self.probe is None
 
-    async def compare(self, message: Message, job_id: str, seconds: float) -> Compared | None:
+    async def compare(self, message: Message, job_id: str, seconds: float) -> Answer | None:
         """Have the worker measure two outputs for a job; None if it does not answer in time."""
         self._send_message(message)
         return await self._comparing.answer(job_id, seconds)

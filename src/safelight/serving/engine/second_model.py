@@ -167,6 +167,11 @@ class SecondModel:
 
 def _check(settings: Settings) -> None:
     """Raise BadSetting for settings that cannot work together."""
+    if settings.shadow_compile and not settings.shadow:
+        raise BadSetting(
+            f"{environment_name('shadow_compile')} is set, and there is no second model to "
+            "compile. Name one with --shadow, or compile the served model: SAFELIGHT_COMPILE."
+        )
     if settings.shadow_steps > settings.step_limit:
         raise BadSetting(
             f"{environment_name('shadow_steps')} is {settings.shadow_steps}, and the limit of "

@@ -14,12 +14,12 @@ from safelight.errors import NotReady, SafelightError
 from safelight.metrics.registry import Meter
 from safelight.models.backend import shown_name
 from safelight.serving.engine.batching import Batching
+from safelight.serving.engine.comparing import Answer
 from safelight.serving.engine.events import JobEvent, WorkerLost
 from safelight.serving.engine.ledger import Ledger
 from safelight.serving.engine.messages import compare_message
 from safelight.serving.engine.pool import Pool
 from safelight.serving.job import Job, Outcome, Served
-from safelight.serving.wire.schema import Compared
 from safelight.settings import Settings
 from safelight.telemetry.assessment import Assessor
 
@@ -157,7 +157,7 @@ class Slot:
             raise NotReady
         return await self.engine(job)
 
-    async def compare(self, job: Job, first: bytes, second: bytes) -> Compared | None:
+    async def compare(self, job: Job, first: bytes, second: bytes) -> Answer | None:
         """Measure two outputs for a job in a worker; None if that is not possible."""
         workers = [] if self.pool is None else [each for each in self.pool.workers if each.ready]
         if not workers:

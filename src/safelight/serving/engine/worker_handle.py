@@ -154,7 +154,7 @@ class WorkerHandle(Probed):
             case schema.Poisoned(reason):
                 self._end(reason)
             case schema.Compared() as compared:
-                self._comparing.receive(compared)
+                self._comparing.receive(compared, *message.payloads)
 
     def _results(self, content: schema.Results, payloads: Sequence[bytes]) -> None:
         failed = schema.FailedResult

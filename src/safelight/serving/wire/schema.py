@@ -237,7 +237,10 @@ class AssessmentFailed(Struct, frozen=True, tag="assessment_failed"):
 
 
 class Compared(Struct, frozen=True, tag="compared"):
-    """The qualities of two outputs for a job, and their distance; None if they are unknown."""
+    """The qualities of two outputs for a job, and their distance; None if they are unknown.
+
+    Payload: a thumbnail of the second output, empty if samples are not stored.
+    """
 
     id: str
     first: Qualities

@@ -15,18 +15,22 @@ from safelight.quality.scores import at_size, reduced, score
 from safelight.quality.structure import compare
 from safelight.serving.wire.protocol import Channel, Message
 from safelight.serving.wire.schema import Compared, JobOrder
-from safelight.serving.worker.appraisal import lower_priority
+from safelight.serving.worker.appraisal import Sampling, lower_priority, thumbnail
 from safelight.serving.worker.images import as_work
 
 _SIDE = 256  # the longest side at which images are subtracted
 
 
 class Likeness:
-    """One thread, which starts with the first comparison. `judge` measures prompt adherence."""
+    """One thread, which starts with the first comparison.
 
-    def __init__(self, channel: Channel, judge: Judge | None, limit_pixels: int) -> None:
+    `sampling` has the judge of prompt adherence, and says whether to keep thumbnails.
+    """
+
+    def __init__(self, channel: Channel, sampling: Sampling, limit_pixels: int) -> None:
         self._channel = channel
-        self._judge = judge
+        self._judge = sampling.judge
+        self._thumbnails = sampling.thumbnails
         self._limit_pixels = limit_pixels
         self._thread = ThreadPoolExecutor(1, "safelight-likeness", lower_priority)
 
@@ -41,22 +45,23 @@ class Likeness:
 
     def _send(self, order: JobOrder, payloads: Sequence[bytes]) -> None:
         try:
-            result = self._compared(order, payloads)
+            result, image = self._compared(order, payloads)
         except Exception:  # noqa: BLE001 - an unknown distance is an answer, no answer is none
-            result = Compared(order.id, Qualities(), Qualities(), None)
+            result, image = Compared(order.id, Qualities(), Qualities(), None), b""
         with suppress(OSError):  # the API process is gone
-            self._channel.send(Message(result))
+            self._channel.send(Message(result, (image,)))
 
-    def _compared(self, order: JobOrder, payloads: Sequence[bytes]) -> Compared:
+    def _compared(self, order: JobOrder, payloads: Sequence[bytes]) -> tuple[Compared, bytes]:
         image, *outputs = payloads
         work, _ = as_work(order, image, self._limit_pixels)
         first, second = (_pixels(output) for output in outputs)
-        return Compared(
+        compared = Compared(
             order.id,
             qualities_of(work, first, self._judge),
             qualities_of(work, second, self._judge),
             distance(first, second),
         )
+        return compared, thumbnail(Image.fromarray(second)) if self._thumbnails else b""
 
 
 def qualities_of(work: Work, pixels: Pixels, judge: Judge | None) -> Qualities:

@@ -60,7 +60,7 @@ class Worker:
         self._given_up = False
         appraisal = Appraisal(channel, sampling, self._stage.has_work, self._call.failed)
         self._reporter = Reporter(channel, self._stage, self._steps, self._call, limits, appraisal)
-        self._likeness = Likeness(channel, sampling.judge, limit_pixels)
+        self._likeness = Likeness(channel, sampling, limit_pixels)
         self._intake = Intake(self._stage, self._reporter, self._call, limit_pixels)
 
     # ── Receiving ────────────────────────────────────────────────────────────────────────────────
