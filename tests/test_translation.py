@@ -67,7 +67,7 @@ def test_a_text_without_a_translation_stays_in_english() -> None:
         ("The error budget of latency burns too fast", "latency"),
         ("4; the limit is 2; the moon is full", "阈值为 2"),
         ("The device ran out of memory. Send a smaller image, or fewer at once.", "或减少同时发送"),
-        ("a.example:8000 does not answer. Is it running?", "a.example:8000 没有响应"),
+        ("a.example:8000 does not answer. Is it running?", "它在运行吗"),
     ],
 )
 def test_a_finished_text_is_told_with_the_values_and_phrases_in_it(text: str, own: str) -> None:

@@ -12,7 +12,7 @@ SafelightError
 │   ├── InvalidParameter         invalid_parameter       422
 │   ├── UnsupportedTask          unsupported_task        404
 │   ├── UnknownRequest           not_found               404
-│   │   └── UnknownService       not_found               404
+│   ├── UnknownService           not_found               404
 │   ├── IdempotencyConflict      request_id_conflict     409
 │   ├── CannotSleep              cannot_sleep            409
 │   ├── RolloutConflict          rollout_conflict        409
@@ -168,14 +168,15 @@ class UnknownRequest(BadInput):
         super().__init__(f"The {what} does not exist, has expired, or is not yours.")
 
 
-class UnknownService(UnknownRequest):
+class UnknownService(BadInput):
     """The console has no service with this number; it has `count` of them, from 0."""
+
+    status = 404
+    reason = "not_found"
 
     def __init__(self, number: int, count: int) -> None:
         known = "none" if count == 0 else "only number 0" if count == 1 else f"0 to {count - 1}"
-        SafelightError.__init__(
-            self, f"There is no service {number}: this console has {known}. See --service."
-        )
+        super().__init__(f"There is no service {number}: this console has {known}. See --service.")
 
 
 class IdempotencyConflict(BadInput):
