@@ -130,7 +130,7 @@ class Gateway:
     ) -> Whole:
         """Send a request of the console's own: a method, a path, and JSON or nothing.
 
-        Waits for the answer so many seconds. Raises UnknownRequest, Overloaded, and
+        Waits for the answer so many seconds. Raises UnknownService, Overloaded, and
         httpx.RequestError if the service cannot be reached or its answer is lost.
         """
         method, path, content = asked
