@@ -109,12 +109,12 @@ def told(text: str, language: Language) -> str:
     for pattern, holes, translation in _patterns(language):
         if match := pattern.fullmatch(text):
             own = (told(value, language) for value in match.groups())
-            return _with(translation, dict(zip(holes, own, strict=True)))
+            return _with_values(translation, dict(zip(holes, own, strict=True)))
     clause, stop, rest = text.partition("; ")
     return f"{told(clause, language)}；{told(rest, language)}" if stop else text  # noqa: RUF001
 
 
-def _with(translation: str, values: Mapping[str, str]) -> str:
+def _with_values(translation: str, values: Mapping[str, str]) -> str:
     return _HOLE.sub(lambda hole: values[hole[0]], translation)
 
 

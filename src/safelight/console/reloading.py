@@ -1,4 +1,4 @@
-"""Reload Prometheus under `safelight up`, which writes its rules anew and signals it."""
+"""Reload Prometheus under `safelight up`: ask it to write the rules again and to signal it."""
 
 import os
 import threading
@@ -38,5 +38,5 @@ def reload_by_signal(
         if now != before:
             return
     raise MonitoringFailed(
-        "`safelight up` did not reload Prometheus within 15 s. Its terminal says why."
+        f"`safelight up` did not reload Prometheus within {_SECONDS:g} s. Its terminal says why."
     )

@@ -89,7 +89,10 @@ def _routes(
         limits.read()
         own.renew()
         try:
-            reload_by_signal(client, parent) if sources.is_under_up else client.reload()
+            if sources.is_under_up:
+                reload_by_signal(client, parent)
+            else:
+                client.reload()
         except MonitoringFailed as error:
             raise MonitoringFailed(f"The console has read its file again. {error}") from None
 

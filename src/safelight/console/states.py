@@ -87,7 +87,7 @@ class States:
         return answer(asdict(found))
 
     def forget(self, number: int) -> None:
-        """Read a service anew for the next viewer: somebody did something to it."""
+        """Ask a service again for the next viewer: somebody changed its state."""
         for key in [key for key in self._kept if key[0] == number]:
             del self._kept[key]
 

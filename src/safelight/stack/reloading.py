@@ -1,4 +1,4 @@
-"""Use a changed monitoring file in a running stack: write the files anew, and signal programs."""
+"""Use a changed monitoring file in a running stack: write the files again, and signal programs."""
 
 import os
 import signal

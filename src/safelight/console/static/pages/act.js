@@ -197,7 +197,7 @@ class ServiceCard {
     this.word.textContent = word.text;
     this.dot.className = `dot ${word.dot}`;
     const focused = this.body.contains(document.activeElement) ? document.activeElement.dataset.act : "";
-    this.body.replaceChildren(...(state.problem ? [element("p", { class: "act-problem", role: "alert" }, toldOf(state.problem, this.address))] : this.rows(state)));
+    this.body.replaceChildren(...(state.problem ? [element("p", { class: "act-problem", role: "alert" }, told(state.problem))] : this.rows(state)));
     if (focused) (this.body.querySelector(`[data-act="${focused}"]`) ?? this.body.querySelector("button:not(:disabled)"))?.focus();
   }
 
@@ -316,7 +316,7 @@ function auditTable(entries, services) {
       element("td", { class: "name" }, entry.name === ANYONE ? told(ANYONE) : entry.name),
       element("td", { class: "place", title: entry.service }, entry.service === CONSOLE ? told(CONSOLE) : placeOf(entry.service)),
       element("td", { class: "what" }, told(entry.title), parametersOf(entry.parameters)),
-      element("td", { class: "result" }, element("span", { class: `badge result-${entry.result}` }, RESULTS[entry.result] ?? entry.result), entry.detail ? element("span", { class: "faint" }, toldOf(entry.detail, entry.service)) : null));
+      element("td", { class: "result" }, element("span", { class: `badge result-${entry.result}` }, RESULTS[entry.result] ?? entry.result), entry.detail ? element("span", { class: "faint" }, told(entry.detail)) : null));
   };
   return element("table", { class: "rows act-audit" },
     element("thead", {}, element("tr", {}, [capital(t("time")), t("Who"), t("Where"), t("Action"), t("Result")].map((name) => element("th", { scope: "col" }, name)))),
@@ -338,11 +338,6 @@ const severity = (verdict) => ({ good: 0, unknown: 1, slow: 2, wrong: 4, hung: 4
 const verdictOf = (name) => capital(VERDICTS[name] ?? name);
 const END = /[.!?。！？]$/;
 const say = (text) => told(String(text ?? ""));
-
-/** Return a text of the console or a service that may name its address. */
-function toldOf(text, address) {
-  return told(text.replace(address, () => "{service}")).replace("{service}", () => address);
-}
 
 /** Return texts as sentences, one after the other. */
 function sentences(texts) {

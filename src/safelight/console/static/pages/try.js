@@ -12,7 +12,7 @@ import { sameRequest } from "../try/same.js";
 import { Stage } from "../try/stage.js";
 import { Variation } from "../try/variation.js";
 import { Why } from "../try/why.js";
-import { joined, t, told } from "../words.js";
+import { joined, t } from "../words.js";
 
 const AGAIN_MS = 5000;
 const TICK_MS = 200;
@@ -104,14 +104,8 @@ class TryView {
     if (!this.ended.signal.aborted) this.again = setTimeout(() => this.connect(), AGAIN_MS);
   }
 
-  /** Return the words of the console or the service, which may name the service's address. */
-  told(text) {
-    const address = this.start.services[this.place];
-    return told(text.replace(address, () => "{service}")).replace("{service}", () => address);
-  }
-
   isThere(isThere, problem = "") {
-    const text = isThere ? "" : joined(this.told(problem), t("This page tries again by itself."));
+    const text = isThere ? "" : joined(problem, t("This page tries again by itself."));
     if (this.notice.textContent !== text) this.notice.textContent = text;
     this.notice.hidden = isThere;
     if (!isThere && !this.model) this.work.replaceChildren();
