@@ -88,6 +88,7 @@ def test_a_question_of_the_page_act_is_in_chinese(page: Page) -> None:
 
 def test_the_browser_tells_a_finished_text_as_the_server_does(page: Page) -> None:
     page.goto("/alerts")
+    expect(page.get_by_role("heading", level=1)).to_have_text("告警", timeout=SLOW)
     texts = [
         "longest stage: decode, 2.1 s per request, 45 % of the time",
         f"4.2; the limit is 2; the alert fires; its condition holds since {AT} (5 s)",

@@ -106,7 +106,7 @@ async def it_tells_what_it_is(running: Served) -> None:
     [model] = (await running.speaking.get("/v1/models")).json()["data"]
     assert (model["id"], model["task"]) == (running.family.model, running.family.task)
     assert model["path"] == running.family.path
-    assert model["namespace"] == "instructpix2pix"
+    assert model["namespace"] == running.family.namespace
     assert {"steps", "side_pixels", "text_characters", "body_bytes"} <= model["limits"].keys()
 
 
