@@ -15,6 +15,8 @@ from tests.stack.waiting import eventually
 def console(folder: Path, *options: str) -> Iterator[str]:
     """Run `safelight console` until the end of the block, and return its address."""
     port = free_port()
+    if "--state-folder" not in options:
+        options = (*options, "--state-folder", str(folder / "state"))
     with started(folder, "console", *options, "--port", str(port)) as command:
         url = f"http://127.0.0.1:{port}"
         eventually(lambda: _is_up(url), within=60, what="the console answers")

@@ -14,10 +14,10 @@ STEPS = (8, 20, 50)
 EACH = 90
 
 
-def write_records(url: str, now: float) -> None:
-    """Write ninety requests of each type: more steps take longer and are a little better."""
+def write_records(url: str, now: float, count: int = EACH * len(SUCCESS)) -> None:
+    """Write requests of each type in turn: more steps take longer and are a little better."""
     chance, batch = random.Random(5), Batch()
-    for number in range(EACH * len(SUCCESS)):
+    for number in range(count):
         kind = list(SUCCESS)[number % len(SUCCESS)]
         name, at = f"r{number:04}", now - 600 + number
         steps = STEPS[number // len(SUCCESS) % len(STEPS)]
@@ -49,7 +49,7 @@ def write_records(url: str, now: float) -> None:
                 "before": photo(64, 64),
                 "after": photo(64, 64),
             }
-            for number in range(24)
+            for number in range(min(24, count))
         ]
         with database.engine.begin() as connection:
             connection.execute(SAMPLES.insert(), images)

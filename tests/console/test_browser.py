@@ -23,6 +23,7 @@ def test_now_shows_the_service_its_numbers_and_why_it_fails(page: Page) -> None:
     expect(service.get_by_text("needs attention")).to_be_visible(timeout=SLOW)
     assert service.locator(".stat").count() == 8
     assert service.locator(".stat.bad", has_text="How many fail?").count() == 1
+    assert service.locator(".stat.bad .spark .line").count() == 1
     expect(service.locator(".finding")).to_contain_text("change_background")
     service.locator(".stat", has_text="How many fail?").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Instructions")
@@ -41,6 +42,39 @@ def test_every_panel_shows_data_or_says_why_not(page: Page, board: object) -> No
         shown = panel.locator("canvas, table, .values, .alerts li, .empty:not(:text('…'))").first
         expect(shown).to_be_visible(timeout=SLOW)
     assert page.locator(".problem").count() == 0
+
+
+def test_texts_of_a_chart_have_the_font_of_the_page(page: Page) -> None:
+    page.goto("/dashboards/safelight-live")
+    plot = page.locator(".panel.lines .plot").first
+    expect(plot.locator("canvas").first).to_be_visible(timeout=SLOW)
+    font = plot.evaluate(
+        """node => {
+          const canvas = document.createElement("canvas").getContext("2d");
+          canvas.font = `21px ${echarts.getInstanceByDom(node).getOption().textStyle.fontFamily}`;
+          return canvas.font; // a font that is none is ignored
+        }"""
+    )
+    assert font.startswith("21px system-ui")
+
+
+def test_times_of_a_column_have_as_many_digits(page: Page) -> None:
+    page.goto("/")
+    found = page.evaluate(
+        """import("/static/units.js").then(({ format, inColumn }) => [
+          ...[3, 1.6, 0.911, 12, 0, null].map((each) => inColumn(each, "s")),
+          ...[3, 0.9997, 59.99].map((each) => format(each, "s")),
+        ])"""
+    )
+    assert found[:6] == ["3.00 s", "1.60 s", "911 ms", "12.0 s", "0 s", "\u2013"]
+    assert found[6:] == ["3 s", "1 s", "1 min"]
+
+
+def test_receivers_cannot_be_tested_without_an_alertmanager(page: Page) -> None:
+    page.goto("/alerts")
+    expect(page.get_by_text("Silences and receivers are unknown.")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("button", name="Test the receivers")).to_be_disabled()
+    assert "Errno" not in page.locator("main").inner_text()
 
 
 def colour_of_cell(page: Page, row: str) -> tuple[int, int, int]:

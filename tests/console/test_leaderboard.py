@@ -132,6 +132,20 @@ def test_the_table_the_radar_and_the_front_are_drawn(page: Page) -> None:
     expect(page.locator(".tradeoff")).to_have_attribute("aria-label", structure, timeout=SLOW)
 
 
+@pytest.mark.parametrize("count", [1, 3, 9])
+@pytest.mark.parametrize("path", ["/instructions", "/requests", "/requests/r0000"])
+def test_a_page_with_a_few_records_is_whole(
+    chromium: Browser, tmp_path: Path, count: int, path: str
+) -> None:
+    url = f"sqlite:///{tmp_path / 'records.db'}"
+    write_records(url, time.time(), count)
+    with console(tmp_path, "--records-url", url) as few, opened(chromium, few) as page:
+        page.goto(path)
+        named = page.get_by_text("make him old").locator("visible=true")
+        expect(named.first).to_be_visible(timeout=SLOW)
+        assert page.get_by_role("alert").all_inner_texts() == []
+
+
 def test_a_type_leads_to_its_failures_and_a_tile_to_its_request(page: Page) -> None:
     page.goto("/instructions")
     row = page.locator("table.scores tbody tr", has_text="change background")

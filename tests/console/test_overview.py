@@ -24,6 +24,15 @@ def test_each_service_has_the_eight_numbers_of_the_live_dashboard(overview: Over
     assert failing.values[0][1] == pytest.approx(0.18, rel=0.4)
 
 
+def test_a_number_has_its_values_of_the_last_half_hour(overview: Overview) -> None:
+    [service] = overview.services
+    trends = {stat.title: stat.trend for stat in service.stats}
+    rates = trends["How many requests per second?"]
+    assert len(rates) == 31
+    assert rates == pytest.approx([0.8] * 31, rel=0.5)
+    assert trends["How much error budget is left?"] == ()  # it has no value
+
+
 def test_a_service_has_the_first_finding_of_its_diagnosis(overview: Overview) -> None:
     [service] = overview.services
     assert service.finding is not None

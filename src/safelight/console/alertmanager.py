@@ -8,6 +8,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
+from safelight.diagnosis.prometheus import cause_of
 from safelight.errors import InvalidParameter, MonitoringFailed
 
 _TIMEOUT_SECONDS = 5.0
@@ -130,7 +131,7 @@ class Alertmanager:
         try:
             answer = self._client.request(method, f"{self.url}/api/v2/{path}", json=content)
         except httpx.HTTPError as error:
-            raise self._failed(str(error) or type(error).__name__) from None
+            raise self._failed(cause_of(error)) from None
         # Release 0.25 answers 500 if there is no such silence, later ones 404.
         if method == "DELETE" and (answer.status_code == _NOT_FOUND or _GONE in answer.text):
             raise InvalidParameter("This silence has ended, or Alertmanager has lost it.")

@@ -1,6 +1,6 @@
 """The page Now: for each service its numbers and the first finding; and the alerts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -17,8 +17,8 @@ from safelight.rules.thresholds import Thresholds
 from safelight.rules.uids import LIVE
 
 _MOST_SERVICES, _MOST_ALERTS = 20, 100
-_FINDING_SECONDS = 30.0  # a diagnosis asks Prometheus more than a hundred questions
-_RANGE_SECONDS = 1800.0
+_KEPT_SECONDS = 30.0  # a diagnosis asks Prometheus more than a hundred questions
+_RANGE_SECONDS, _STEP_SECONDS, _POINTS = 1800.0, 60.0, 31
 DASHBOARDS = {name: uid for uid, names in LEADS.items() for name in names}
 GOOD, BAD, UNKNOWN = "good", "bad", "unknown"
 Limits = Callable[[str], Thresholds]  # by namespace
@@ -26,7 +26,10 @@ Limits = Callable[[str], Thresholds]  # by namespace
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """A number of the Live dashboard; `state` is good, bad or unknown."""
+    """A number of the Live dashboard; `state` is good, bad or unknown.
+
+    `trend` has the first value of each minute of the last half hour, or None where it is unknown.
+    """
 
     title: str
     text: str
@@ -34,6 +37,7 @@ class Stat:
     onward: str
     values: tuple[tuple[str, float], ...]
     state: str
+    trend: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,19 @@ class Overview:
     absent: str = ""
 
 
+Numbers = Sequence[tuple[Panel, tuple[tuple[str, str], ...]]]  # with legends and PromQL
+Trends = Mapping[tuple[str, str], tuple[float | None, ...]]  # by title and legend
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What changes slowly, and is read every half minute."""
+
+    since: float
+    diagnosis: Diagnosis
+    trends: Trends
+
+
 class Reader:
     """Reads overviews, one after the other. `clock` is in seconds."""
 
@@ -84,7 +101,7 @@ class Reader:
         self._prometheus = prometheus
         self._limits = limits
         self._clock = clock
-        self._diagnoses: dict[Service, tuple[float, Diagnosis]] = {}
+        self._kept: dict[Service, _Kept] = {}
 
     def read(self) -> Overview:
         """Return the state of all services now. It takes some seconds if a diagnosis is due."""
@@ -98,16 +115,16 @@ class Reader:
             return Overview(0.0, problem=str(error), absent=error.address)
         except MonitoringFailed as error:
             return Overview(0.0, problem=str(error))
-        self._diagnoses = {each: self._diagnoses[each] for each in found}
+        self._kept = {each: self._kept[each] for each in found}
         problem = "" if found else "Prometheus has no Safelight metrics. Is a service scraped?"
         return Overview(at, views, alerts, problem)
 
     def _view(self, service: Service, at: float) -> ServiceView:
         limits = self._limits(service.namespace)
-        live = boards(limits)[0]
-        numbers = [panel for panel in live.panels if panel.shape is Shape.NUMBER]
-        stats = tuple(self._stat(live, panel, service, at) for panel in numbers)
-        report = as_data(self._diagnosis(service, at, limits), self._prometheus)
+        numbers = _numbers(boards(limits)[0], service, at)
+        kept = self._slow(service, at, limits, numbers)
+        stats = tuple(self._stat(*number, at, kept.trends) for number in numbers)
+        report = as_data(kept.diagnosis, self._prometheus)
         finding = report["findings"][0] if report["findings"] else None
         return ServiceView(
             service.job,
@@ -118,25 +135,48 @@ class Reader:
             finding,
         )
 
-    def _stat(self, board: Board, panel: Panel, service: Service, at: float) -> Stat:
-        span = Span.of(at - _RANGE_SECONDS, at)
-        filled = chosen(board, {"namespace": service.namespace, "job": service.job}, span)
+    def _stat(
+        self, panel: Panel, queries: tuple[tuple[str, str], ...], at: float, trends: Trends
+    ) -> Stat:
         values = tuple(
-            (query.legend, series.value)
-            for query in panel.queries
-            for series in self._prometheus.instant(filled.fill(query.expr), at)
+            (legend, series.value)
+            for legend, expr in queries
+            for series in self._prometheus.instant(expr, at)
         )
         worst_first = tuple(sorted(values, key=lambda value: state(panel, (value,)) != BAD))
+        trend = trends.get((panel.title, worst_first[0][0]), ()) if worst_first else ()
         found = state(panel, values)
-        return Stat(panel.title, panel.text, panel.unit, panel.onward, worst_first, found)
+        return Stat(panel.title, panel.text, panel.unit, panel.onward, worst_first, found, trend)
 
-    def _diagnosis(self, service: Service, at: float, limits: Thresholds) -> Diagnosis:
+    def _slow(self, service: Service, at: float, limits: Thresholds, numbers: Numbers) -> _Kept:
         now = self._clock()
-        kept = self._diagnoses.get(service)
-        if kept is None or now - kept[0] >= _FINDING_SECONDS:
+        kept = self._kept.get(service)
+        if kept is None or now - kept.since >= _KEPT_SECONDS:
             evidence = gather(self._prometheus, service, at, limits=limits)
-            kept = self._diagnoses[service] = now, Diagnosis(evidence, judge(evidence))
-        return kept[1]
+            diagnosis = Diagnosis(evidence, judge(evidence))
+            kept = self._kept[service] = _Kept(now, diagnosis, self._trends(numbers, at))
+        return kept
+
+    def _trends(self, numbers: Numbers, at: float) -> Trends:
+        end = at // _STEP_SECONDS * _STEP_SECONDS
+        times = [end - _RANGE_SECONDS + _STEP_SECONDS * place for place in range(_POINTS)]
+        found = {}
+        for panel, queries in numbers:
+            for legend, expr in queries:
+                for series in self._prometheus.curve(expr, times[0], end, _STEP_SECONDS):
+                    known = {at: float(f"{value:.4g}") for at, value in series.points}
+                    found[panel.title, legend] = tuple(known.get(each) for each in times)
+        return found
+
+
+def _numbers(board: Board, service: Service, at: float) -> Numbers:
+    span = Span.of(at - _RANGE_SECONDS, at)
+    filled = chosen(board, {"namespace": service.namespace, "job": service.job}, span)
+    return [
+        (panel, tuple((query.legend, filled.fill(query.expr)) for query in panel.queries))
+        for panel in board.panels
+        if panel.shape is Shape.NUMBER
+    ]
 
 
 def state(panel: Panel, values: tuple[tuple[str, float], ...]) -> str:

@@ -1,6 +1,7 @@
 """Client of Prometheus' HTTP API. Every failure becomes MonitoringFailed."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,12 @@ TIMEOUT_SECONDS = 30.0
 _MOST_CHARACTERS = 200
 _NO_LIFECYCLE = (403, 405)
 _NOT_READY = (502, 503, 504)  # it starts, or a proxy does not reach it
+_ERRNO = re.compile(r"\[Errno -?\d+\] ")
+
+
+def cause_of(error: httpx.HTTPError | httpx.InvalidURL) -> str:
+    """Return why a request got no answer, in one line and without the system's number."""
+    return _ERRNO.sub("", " ".join(str(error).split())) or type(error).__name__
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +152,7 @@ class Prometheus:
         try:
             response = self._client.post(f"{self.url}/-/reload")
         except httpx.HTTPError as error:
-            raise self._failed(str(error) or type(error).__name__) from None
+            raise self._failed(cause_of(error)) from None
         if response.status_code in _NO_LIFECYCLE:
             raise MonitoringFailed(
                 f"Prometheus at {self.url} may not be reloaded by others: start it with "
@@ -199,7 +206,7 @@ class Prometheus:
                 "or check its load"
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self._failed(" ".join(str(error).split()) or type(error).__name__) from None
+            raise self._failed(cause_of(error)) from None
         if response.status_code in _NOT_READY and not _is_json(response):
             raise self._absent(f"it returned status {response.status_code}")
         return response

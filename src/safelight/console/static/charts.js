@@ -30,7 +30,7 @@ function base(colours) {
   return {
     animation: false,
     color: colours.series,
-    textStyle: { fontFamily: "inherit" },
+    textStyle: { fontFamily: token("font") },
     grid: { left: 8, right: 12, top: 12, bottom: 4, containLabel: true },
   };
 }

@@ -1,6 +1,6 @@
 // A dialog that asks before something is done, and stays open with the reason if it fails.
 
-import { element } from "./dom.js";
+import { element, messageOf } from "./dom.js";
 import { t } from "./words.js";
 
 /**
@@ -35,7 +35,7 @@ export function askFor({ title, text = "", fields = [], verb, danger = false, ac
         done = true;
         dialog.close();
       } catch (error) {
-        problem.textContent = error.message;
+        problem.textContent = messageOf(error);
       }
       submit.disabled = false;
       working.hidden = true;

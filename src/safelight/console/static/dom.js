@@ -42,6 +42,15 @@ export async function ask(path, { query = {}, ...options } = {}) {
   throw Object.assign(new Error(content.detail ? told(content.detail) : t("The console answered {status}.", { status: answer.status })), { status: answer.status, reason: content.reason, content });
 }
 
+const FAULTS = [TypeError, ReferenceError, RangeError];
+
+/** Return what a viewer is told of an error: the server's words, or that this page has a fault. */
+export function messageOf(error) {
+  if (!FAULTS.some((fault) => error instanceof fault)) return error.message;
+  console.error(error);
+  return t("This page has a fault: {message}. Please report it.", { message: error.message });
+}
+
 /** Fetch JSON from the console. Throws an Error with the server's words. */
 export async function fetchJson(path, query = {}, signal = undefined) {
   return (await ask(path, { query, signal })).json();

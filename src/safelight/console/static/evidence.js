@@ -56,7 +56,7 @@ export class EvidenceChart {
     const label = { color: token("text-2"), fontSize: 11, hideOverlap: true };
     return {
       animation: false,
-      textStyle: { fontFamily: "inherit" },
+      textStyle: { fontFamily: token("font") },
       grid: { left: 4, right: 14, top: 20, bottom: 2, containLabel: true },
       xAxis: { type: "time", min: 1000 * begin, max: 1000 * end, splitNumber: 5, axisLabel: label, axisTick: { show: false }, axisLine: { lineStyle: { color: token("line") } } },
       yAxis: { type: "value", min: (range) => Math.min(0, range.min), max: (range) => this.top(range.max), splitNumber: 3, axisLabel: { ...label, formatter: (value) => format(value, unit) }, splitLine: { lineStyle: { color: token("line") } } },

@@ -1,6 +1,6 @@
 // Log in with an API key. A dialog over the page, so that nothing that was typed is lost.
 
-import { ask, element } from "./dom.js";
+import { ask, element, messageOf } from "./dom.js";
 import { t } from "./words.js";
 
 let waiting = null;
@@ -30,7 +30,7 @@ function show() {
       try {
         await ask("/data/session", { method: "POST", body: key.value });
       } catch (error) {
-        problem.textContent = error.status === 401 ? t("This key is not valid.") : error.message;
+        problem.textContent = error.status === 401 ? t("This key is not valid.") : messageOf(error);
         key.select();
         return;
       }

@@ -1,6 +1,6 @@
 // Start the console: the navigation, the theme, and one page at a time.
 
-import { element, fetchJson, onLogin } from "./dom.js";
+import { element, fetchJson, messageOf, onLogin } from "./dom.js";
 import { logIn, logOut } from "./login.js";
 import { LANGUAGES, choose, language, loadWords, t, told } from "./words.js";
 
@@ -107,7 +107,7 @@ async function begin() {
   try {
     start = await fetchJson("/data/start");
   } catch (error) {
-    page.replaceChildren(element("p", { class: "problem", role: "alert" }, error.message));
+    page.replaceChildren(element("p", { class: "problem", role: "alert" }, messageOf(error)));
     return;
   }
   navigation(start);

@@ -2,8 +2,8 @@
 
 import { unknown } from "./absent.js";
 import { CHARTS, TIMED, colourOf, draw } from "./charts.js";
-import { element } from "./dom.js";
-import { format } from "./units.js";
+import { element, messageOf } from "./dom.js";
+import { format, inColumn } from "./units.js";
 import { t, told } from "./words.js";
 
 const MOST_LEGENDS = 12;
@@ -33,7 +33,7 @@ export class PanelView {
     this.drop();
     this.data = undefined; // no number that is old may come back
     this.problem = error;
-    this.body.replaceChildren(unknown(error.message));
+    this.body.replaceChildren(unknown(messageOf(error)));
   }
 
   draw() {
@@ -85,7 +85,7 @@ export class PanelView {
     const rows = largest.slice(0, MOST_LEGENDS).map(({ curve, place, values, mean }) => {
       const swatch = element("i", {});
       swatch.style.background = colourOf(place);
-      const cells = [mean, Math.max(...values), values.at(-1)].map((value) => element("td", {}, format(value, unit)));
+      const cells = [mean, Math.max(...values), values.at(-1)].map((value) => element("td", {}, inColumn(value, unit)));
       return element("tr", {}, element("th", { scope: "row" }, swatch, curve.legend), cells);
     });
     const more = this.data.curves.length - MOST_LEGENDS + this.data.left_out;

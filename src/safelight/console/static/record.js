@@ -1,10 +1,10 @@
 // One request in full: images, stages, every field, its log lines, and others of its type beside it.
 
 import { askFor } from "./dialog.js";
-import { ask, element, fetchJson } from "./dom.js";
+import { ask, element, fetchJson, messageOf } from "./dom.js";
 import { cellsOf, hasFailed, reasonOf, resultOf } from "./results.js";
 import { slowStages } from "./slow.js";
-import { format, moment } from "./units.js";
+import { format, inColumn, moment } from "./units.js";
 import { locale, t, told } from "./words.js";
 
 const AGAIN_MS = 5000;
@@ -76,7 +76,7 @@ export class RecordView {
       return;
     }
     const returns = error.status === undefined || error.status >= 500;
-    this.page.replaceChildren(this.way(), element("p", { class: "problem", role: "alert" }, error.message),
+    this.page.replaceChildren(this.way(), element("p", { class: "problem", role: "alert" }, messageOf(error)),
       returns ? element("p", { class: "faint" }, t("This page tries again by itself.")) : "");
     if (returns) this.again = setTimeout(() => this.load(), AGAIN_MS);
   }
@@ -155,7 +155,7 @@ export class RecordView {
       const found = await fetchJson(`/data/requests/${encodeURIComponent(record.request_id)}/beside`, {}, this.ended.signal);
       this.beside.replaceChildren(besideTable(record, found, this.isOperator));
     } catch (error) {
-      if (error.name !== "AbortError") this.beside.replaceChildren(element("p", { class: "problem" }, error.message));
+      if (error.name !== "AbortError") this.beside.replaceChildren(element("p", { class: "problem" }, messageOf(error)));
     }
   }
 }
@@ -187,8 +187,8 @@ export function stages(record, usual, isKnown = true) {
     return element("tr", {},
       element("th", { scope: "row" }, name.replaceAll("_", " ")),
       element("td", { class: "stage" }, element("div", { class: "track" }, bar, mark)),
-      element("td", {}, format(seconds, "s")),
-      element("td", { class: "second" }, typical === undefined ? "" : format(typical, "s")),
+      element("td", {}, inColumn(seconds, "s")),
+      element("td", { class: "second" }, typical === undefined ? "" : inColumn(typical, "s")),
       element("td", { class: "times" }, isSlow ? longerBy(seconds, typical) : ""));
   });
   const names = [t("Stage"), "", t("This"), t("Usual"), ""].map((name) => element("th", { scope: "col" }, name));
@@ -268,7 +268,7 @@ function besideTable(record, { failed, good }, hasImages) {
   const head = ["", t("Result"), t("Size"), ...known.map(([name]) => name)];
   const groups = [[t("This request"), [record]], [t("Failed"), failed], [t("Good"), good]];
   const medians = Object.fromEntries(known.map(([name, measure]) => [name, [medianOf(failed, measure), medianOf(good, measure)]]));
-  const cell = (value, unit, isNoted = false) => element("td", { class: isNoted ? "noted" : "" }, value === undefined ? "" : format(value, unit));
+  const cell = (value, unit, isNoted = false) => element("td", { class: isNoted ? "noted" : "" }, value === undefined ? "" : inColumn(value, unit));
   const body = groups.flatMap(([title, rows]) => [
     element("tr", { class: "group" }, element("th", { colspan: String(head.length), scope: "rowgroup" }, rows.length ? title : t("{title}: none near this one", { title }))),
     ...rows.map((row) => element("tr", {},

@@ -1,7 +1,7 @@
 // How a request ended, in words: the same in tables and on the page of one request.
 
 import { element } from "./dom.js";
-import { format } from "./units.js";
+import { inColumn } from "./units.js";
 import { t } from "./words.js";
 
 const FAILED = 400;
@@ -38,8 +38,8 @@ export function warningsOf(row) {
 /** Return the numbers of a request as texts, empty if unknown. */
 export function cellsOf(row) {
   return {
-    took: format(row.seconds, "s"),
-    queue: row.queue_seconds > 0 ? format(row.queue_seconds, "s") : "",
+    took: inColumn(row.seconds, "s"),
+    queue: row.queue_seconds > 0 ? inColumn(row.queue_seconds, "s") : "",
     steps: row.steps === undefined ? "" : String(row.steps),
     size: row.width === undefined ? "" : `${row.width}×${row.height}`,
     rating: row.rating === undefined ? "" : t("{stars} of 5", { stars: row.rating }),

@@ -25,7 +25,7 @@ export class Chart {
   draw() {
     if (!this.node.clientWidth) return;
     this.chart ??= echarts.init(this.node, null, { renderer: "canvas" });
-    this.chart.setOption({ animation: false, textStyle: { fontFamily: "inherit" }, ...this.options() }, { notMerge: true });
+    this.chart.setOption({ animation: false, textStyle: { fontFamily: token("font") }, ...this.options() }, { notMerge: true });
   }
 
   end() {

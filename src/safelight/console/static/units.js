@@ -5,16 +5,20 @@ import { locale } from "./words.js";
 const BYTES = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 const SHORT = ["", "K", "M", "G", "T"];
 const TIMES = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"], [1e-3, "ms"], [1e-6, "µs"], [1e-9, "ns"]];
+const ROUNDED = 0.9995; // 999.7 ms are written as 1 s, not as 1000 ms
 const SUFFIX = { reqps: " req/s", ops: " /s", joule: " J", watt: " W", celsius: " °C" };
 
 /** Return a number with about three digits that count. */
 function digits(value) {
+  if (value === 0) return "0";
+  return Math.abs(value) < 100 && Math.abs(value) >= 0.01 ? trim(threeDigits(value)) : threeDigits(value);
+}
+
+function threeDigits(value) {
   const size = Math.abs(value);
-  if (size === 0) return "0";
   if (size >= 100) return value.toFixed(0);
-  if (size >= 10) return trim(value.toFixed(1));
-  if (size >= 0.01) return trim(value.toFixed(2));
-  return value.toPrecision(2);
+  if (size >= 10) return value.toFixed(1);
+  return size >= 0.01 ? value.toFixed(2) : value.toPrecision(2);
 }
 
 const trim = (text) => text.replace(/\.?0+$/, "");
@@ -29,10 +33,15 @@ function scaled(value, names, base) {
   return [rest, names[place]];
 }
 
-function time(seconds) {
+function time(seconds, written = digits) {
   if (seconds === 0) return "0 s";
-  const [size, name] = TIMES.find(([each]) => Math.abs(seconds) >= each) ?? TIMES.at(-1);
-  return `${digits(seconds / size)} ${name}`;
+  const [size, name] = TIMES.find(([each]) => Math.abs(seconds) >= ROUNDED * each) ?? TIMES.at(-1);
+  return `${written(seconds / size)} ${name}`;
+}
+
+/** Return a value as one of a column: times keep their last zeros, so that the column looks even. */
+export function inColumn(value, unit) {
+  return unit === "s" && Number.isFinite(value) ? time(value, threeDigits) : format(value, unit);
 }
 
 /** Return a value in a unit of the dashboards as text. */

@@ -112,3 +112,8 @@ function patternsOf(phrases) {
 export function joined(...sentences) {
   return sentences.filter(Boolean).join(language() === "zh" ? "" : " ");
 }
+
+/** Return a text with a capital first letter. */
+export function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

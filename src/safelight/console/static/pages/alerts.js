@@ -2,7 +2,7 @@
 
 import { absentNotice, absentOf, unknown } from "../absent.js";
 import { askFor, choice, field } from "../dialog.js";
-import { ask, element, fetchJson, sendJson } from "../dom.js";
+import { ask, element, fetchJson, messageOf, sendJson } from "../dom.js";
 import { prose } from "../prose.js";
 import { ago, moment } from "../units.js";
 import { joined, t, told } from "../words.js";
@@ -40,9 +40,9 @@ class AlertsView {
     this.past = element("div", {});
     this.range = choice("range", RANGES, "86400");
     this.range.addEventListener("change", () => this.history());
-    const test = element("button", { type: "button", disabled: !this.mayAct, onclick: () => this.test() }, t("Test the receivers"));
+    this.tester = element("button", { type: "button", disabled: !this.mayAct, onclick: () => this.test() }, t("Test the receivers"));
     page.replaceChildren(
-      element("div", { class: "head" }, element("h1", {}, t("Alerts")), test, this.status),
+      element("div", { class: "head" }, element("h1", {}, t("Alerts")), this.tester, this.status),
       this.now,
       element("section", { class: "card block", "aria-label": t("History") },
         element("div", { class: "title" }, element("h2", {}, t("History")), element("label", { class: "inline" }, t("Last"), this.range)), this.past));
@@ -61,7 +61,7 @@ class AlertsView {
       if (error.name === "AbortError") return;
       this.last = "";
       const address = absentOf(error);
-      this.now.replaceChildren(address ? absentNotice(address, this.pages) : element("p", { class: "problem", role: "alert" }, error.message));
+      this.now.replaceChildren(address ? absentNotice(address, this.pages) : element("p", { class: "problem", role: "alert" }, messageOf(error)));
     }
   }
 
@@ -69,6 +69,7 @@ class AlertsView {
     const quiet = ["silenced", "inhibited"];
     const loud = found.alerts.filter((alert) => !quiet.includes(alert.state));
     const others = found.alerts.filter((alert) => quiet.includes(alert.state));
+    this.tester.disabled = !this.mayAct || Boolean(found.problem);
     const nothing = element("p", { class: "calm" }, element("span", { class: "dot good", "aria-hidden": "true" }), t("No alert is firing."));
     this.now.replaceChildren(
       found.problem ? element("p", { class: "notice" }, joined(told(found.problem), t("Silences and receivers are unknown."))) : "",
@@ -164,7 +165,7 @@ class AlertsView {
       this.past.replaceChildren(...lanes(found));
     } catch (error) {
       if (error.name === "AbortError") return;
-      this.past.replaceChildren(absentOf(error) ? unknown(error.message) : element("p", { class: "problem", role: "alert" }, error.message));
+      this.past.replaceChildren(absentOf(error) ? unknown(messageOf(error)) : element("p", { class: "problem", role: "alert" }, messageOf(error)));
       this.again = setTimeout(() => this.history(), EVERY_MS);
     }
   }

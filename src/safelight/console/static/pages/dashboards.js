@@ -1,7 +1,7 @@
 // A dashboard: the panels that Grafana shows, with the same queries.
 
 import { absentNotice, absentOf } from "../absent.js";
-import { element, fetchJson } from "../dom.js";
+import { element, fetchJson, messageOf } from "../dom.js";
 import { PanelView } from "../panel.js";
 import { moment } from "../units.js";
 import { t, told } from "../words.js";
@@ -195,7 +195,7 @@ class BoardView {
   /** Say once for the page why numbers are unknown. */
   say() {
     const error = this.views.find(({ problem }) => problem)?.problem;
-    const shown = error ? error.message : "";
+    const shown = error ? messageOf(error) : "";
     if (shown === this.said) return;
     this.said = shown;
     const address = error ? absentOf(error) : "";

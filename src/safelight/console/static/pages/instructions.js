@@ -1,11 +1,11 @@
 // The page Instructions: which types succeed, how good and how fast they are, and where people disagree.
 
 import { colourOf } from "../charts.js";
-import { element, fetchJson } from "../dom.js";
+import { element, fetchJson, messageOf } from "../dom.js";
 import { resultOf } from "../results.js";
 import { AXES, Chart, NAMES, radarOptions, says, settingOf, tradeoffOptions } from "../scores.js";
 import { format, moment } from "../units.js";
-import { t } from "../words.js";
+import { capital, t } from "../words.js";
 
 const TIMES = [["3600", t("Last hour")], ["86400", t("Last day")], ["604800", t("Last 7 days")], ["2592000", t("Last 30 days")]];
 const QUALITIES = [["score", t("Score")], ["adherence", t("Adherence")], ["structure", t("Kept structure")], ["rating", t("Rating")]];
@@ -80,7 +80,7 @@ class InstructionsView {
     this.drop();
     this.status.textContent = "";
     this.body.replaceChildren(element("div", { class: "card block stack" },
-      element("p", { class: "problem", role: "alert" }, error.message),
+      element("p", { class: "problem", role: "alert" }, messageOf(error)),
       returns ? element("p", { class: "faint" }, t("This page tries again by itself.")) : null));
     if (returns) this.again = setTimeout(() => this.load(), AGAIN_MS);
   }
@@ -91,7 +91,7 @@ class InstructionsView {
     this.chosen.service = found.service;
     this.fillChoices();
     const since = moment(found.since);
-    this.status.textContent = t(found.is_limited ? "The newest {count} requests, since {time}" : "{count} requests since {time}", { count: found.requests, time: since.local });
+    this.status.textContent = t(found.is_limited ? "The newest {count} requests, since {time}" : found.requests === 1 ? "One request since {time}" : "{count} requests since {time}", { count: found.requests, time: since.local });
     this.status.title = since.utc;
     if (!found.requests) {
       this.body.replaceChildren(element("p", { class: "card block faint" }, t("No request in this time has an instruction type. Choose a longer time.")));
@@ -121,16 +121,17 @@ class InstructionsView {
     const axes = AXES.filter((axis) => types.some((each) => each.axes[axis]));
     const known = new Set(types.filter((each) => axes.every((axis) => each.axes[axis])).map((each) => each.name));
     this.drawn ??= new Set([...known].slice(0, MOST_DRAWN));
-    const radar = this.chart("radar", t("Scores of the chosen types on four axes, from 0 to 10. The table has the numbers."), () => radarOptions(types.map((each, rank) => [each, rank]).filter(([each]) => known.has(each.name) && this.drawn.has(each.name)), axes));
+    const drawn = () => types.map((each, rank) => [each, rank]).filter(([each]) => known.has(each.name) && this.drawn.has(each.name));
+    const radar = axes.length ? this.chart("radar", t("Scores of the chosen types on four axes, from 0 to 10. The table has the numbers."), () => radarOptions(drawn(), axes)) : null;
     const costs = new Map(found.costs.map((cost) => [cost.name, cost]));
     const has = { ratings: types.some((each) => each.rating), costs: found.costs.some((cost) => cost.seconds_per_good) };
     const head = ["", t("Type"), t("Success"), ...AXES.map((axis) => NAMES[axis]), has.ratings ? t("Rating") : null, has.costs ? t("Device time") : null, t("Requests")].filter((name) => name !== null);
     const table = element("table", { class: "scores" },
       element("caption", { class: "unseen" }, t("Instruction types, the best first")),
-      element("thead", {}, element("tr", {}, head.map((name) => element("th", { scope: "col", title: name === t("Device time") ? t("Device time per good request") : null }, name && name[0].toUpperCase() + name.slice(1))))),
-      element("tbody", {}, types.map((each, rank) => this.type(each, rank, { cost: costs.get(each.name), canDraw: known.has(each.name) }, has, radar))));
+      element("thead", {}, element("tr", {}, head.map((name) => element("th", { scope: "col", title: name === t("Device time") ? t("Device time per good request") : null }, capital(name))))),
+      element("tbody", {}, types.map((each, rank) => this.type(each, rank, { cost: costs.get(each.name), canDraw: radar !== null && known.has(each.name) }, has, radar))));
     return element("section", { class: "card block", "aria-label": t("Scores") },
-      element("div", { class: "leaderboard" }, element("div", { class: "scroll" }, table), radar.node),
+      element("div", { class: "leaderboard" }, element("div", { class: "scroll" }, table), radar ? radar.node : null),
       element("p", { class: "faint" }, t("Ordered by the lower end of the 95 % interval of success. Axes go from 0 to 10; hover a number for its interval."), found.left_out ? ` ${t("{count} rarer types are not shown.", { count: found.left_out })}` : ""));
   }
 

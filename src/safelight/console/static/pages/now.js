@@ -1,10 +1,11 @@
 // The page Now: is everything all right, and if not, what is it?
 
 import { absentNotice } from "../absent.js";
-import { element, fetchJson, sendJson } from "../dom.js";
+import { element, fetchJson, messageOf, sendJson } from "../dom.js";
 import { prose, sentence } from "../prose.js";
+import { spark } from "../spark.js";
 import { ago, format, moment } from "../units.js";
-import { t, told } from "../words.js";
+import { joined, t, told } from "../words.js";
 
 const IMAGES_EVERY_MS = 15_000;
 const MOST_IMAGES = 8;
@@ -137,7 +138,7 @@ function trafficButton(number, name, address) {
       says.textContent = t("{count} requests in {time} are on their way.", { count: requests, time: format(seconds, "s") });
       setTimeout(() => { button.disabled = false; says.textContent = ""; }, 1000 * seconds);
     } catch (error) {
-      says.textContent = error.message;
+      says.textContent = messageOf(error);
       button.disabled = false;
     }
   }
@@ -179,15 +180,16 @@ function serviceView(service, { alerts, at }) {
 function statView(stat, service) {
   const [first, ...rest] = stat.values;
   const more = rest.map(([name, value]) => `${told(name)} ${format(value, stat.unit)}`).join(" · ");
-  return element("a", { class: `stat ${stat.state}`, href: boardAddress(stat.onward, service), title: told(stat.text) },
+  return element("a", { class: `stat ${stat.state}`, href: boardAddress(stat.onward, service), title: joined(told(stat.text), stat.trend.length ? t("The line shows the last half hour.") : "") },
     element("span", { class: "name" }, told(stat.title)),
     element("strong", {}, first ? format(first[1], stat.unit) : t("no data")),
-    element("span", { class: "faint" }, more || (first ? told(first[0]) : "")));
+    element("span", { class: "faint" }, more || (first ? told(first[0]) : "")),
+    spark(stat.trend));
 }
 
 function finding(service) {
   const found = service.finding;
-  if (!found) return element("p", { class: "headline" }, service.requests ? t("Healthy, with {count} requests.", { count: service.requests }) : t("No findings, and no requests."));
+  if (!found) return element("p", { class: "headline" }, service.requests ? t(service.requests > 1 ? "Healthy, with {count} requests." : "Healthy, with one request.", { count: service.requests }) : t("No findings, and no requests."));
   return element("div", { class: `finding ${found.severity}` },
     element("p", { class: "headline" }, told(found.title)),
     element("p", {}, sentence(found.verdict)),

@@ -1,6 +1,6 @@
 // The page Health report: what is or was wrong, the evidence as curves, what to do, and what comes.
 
-import { ask, element, fetchJson } from "../dom.js";
+import { ask, element, fetchJson, messageOf } from "../dom.js";
 import { EvidenceChart } from "../evidence.js";
 import { prose, sentence } from "../prose.js";
 import { format, moment } from "../units.js";
@@ -66,7 +66,7 @@ class ReportView {
     } catch (error) {
       if (error.name === "AbortError") return;
       this.drop();
-      this.body.replaceChildren(element("p", { class: "problem", role: "alert" }, error.message));
+      this.body.replaceChildren(element("p", { class: "problem", role: "alert" }, messageOf(error)));
     }
     this.body.removeAttribute("aria-busy");
     await weeks;
@@ -76,7 +76,7 @@ class ReportView {
     try {
       this.weeks.replaceChildren(...trendsOf(await fetchJson("/data/report/trends", this.chosen, signal)));
     } catch (error) {
-      if (error.name !== "AbortError") this.weeks.replaceChildren(element("p", { class: "problem" }, error.message));
+      if (error.name !== "AbortError") this.weeks.replaceChildren(element("p", { class: "problem" }, messageOf(error)));
     }
   }
 
@@ -89,7 +89,7 @@ class ReportView {
       element("a", { href: address, download: name }).click();
       setTimeout(() => URL.revokeObjectURL(address), 10_000);
     } catch (error) {
-      this.body.prepend(element("p", { class: "problem", role: "alert" }, error.message));
+      this.body.prepend(element("p", { class: "problem", role: "alert" }, messageOf(error)));
     }
     this.export.disabled = false;
   }
@@ -126,7 +126,7 @@ class ReportView {
       element("span", { class: `dot ${isBad ? "bad" : "good"}`, "aria-hidden": "true" }),
       element("div", {},
         element("p", { class: "headline" }, headlineOf(report)),
-        element("p", { class: "faint" }, element("time", { datetime: new Date(1000 * at).toISOString(), title: utc }, local), now - at > 60 ? `, ${t("in the past")}` : "", ". ", t("From the last {time}, with {count} requests.", { time: format(report.window_seconds, "s"), count: report.requests }))));
+        element("p", { class: "faint" }, element("time", { datetime: new Date(1000 * at).toISOString(), title: utc }, local), now - at > 60 ? `, ${t("in the past")}` : "", ". ", t(report.requests === 1 ? "From the last {time}, with one request." : "From the last {time}, with {count} requests.", { time: format(report.window_seconds, "s"), count: report.requests }))));
   }
 
   /** The causes come first, in full. What follows from them, and mere information, is closed. */
@@ -207,7 +207,7 @@ function adviceOf(finding) {
 function headlineOf({ severity, findings, requests }) {
   const main = findings.find((finding) => finding.severity === severity && !finding.follows_from);
   if (main && severity !== "info") return told(main.title);
-  return requests ? t("Healthy, with {count} requests.", { count: requests }) : t("No findings, and no requests.");
+  return requests ? t(requests > 1 ? "Healthy, with {count} requests." : "Healthy, with one request.", { count: requests }) : t("No findings, and no requests.");
 }
 
 /** Return how a service is called: by its namespace and its job, once if both are the same. */
@@ -268,12 +268,14 @@ function interval([expected, soonest, last], latest) {
 
 function trendsOf(found) {
   const known = found.changes.filter((each) => each.this_week !== null || each.last_week !== null);
-  const value = (each, number) => (number === null ? "" : format(number, UNITS[each.unit] ?? "short"));
+  const value = (each, number) => element("td", {}, number === null ? "–" : format(number, UNITS[each.unit] ?? "short"));
+  const isCompared = known.some((each) => each.last_week !== null);
   const rows = known.map((each) => element("tr", { class: each.notable ? "notable" : "" },
     element("th", { scope: "row" }, told(each.what)),
-    element("td", {}, value(each, each.last_week)),
-    element("td", {}, value(each, each.this_week)),
-    element("td", {}, each.factor === null ? "" : t("{count} times", { count: each.factor.toFixed(2) }))));
+    isCompared ? value(each, each.last_week) : null,
+    value(each, each.this_week),
+    isCompared ? element("td", {}, each.factor === null ? "–" : t("{count} times", { count: each.factor.toFixed(2) })) : null));
+  const head = [t("Median of the hours"), isCompared ? t("Last week") : null, t("This week"), isCompared ? t("Change") : null].filter(Boolean);
   const item = (text) => element("li", {}, text);
   const notes = [
     ...found.firing.map((each) => item(t("{alert} fired {share} of the week. People ignore an alert that always fires. Fix its cause, or raise its limit.", { alert: each.alert, share: format(each.share, "percentunit") }))),
@@ -282,7 +284,7 @@ function trendsOf(found) {
   ];
   return [
     found.comparable ? "" : element("p", { class: "faint" }, t("There is no data of last week yet: the oldest is {time} old.", { time: format(found.data_seconds, "s") })),
-    known.length ? element("div", { class: "scroll" }, element("table", { class: "forecasts trends" }, headOf([t("Median of the hours"), t("Last week"), t("This week"), t("Change")]), element("tbody", {}, rows))) : "",
+    known.length ? element("div", { class: "scroll" }, element("table", { class: "forecasts trends" }, headOf(head), element("tbody", {}, rows))) : "",
     notes.length ? element("ul", { class: "notes" }, notes) : "",
   ];
 }

@@ -1,6 +1,6 @@
 // The page Requests: a table of the records with filters, and one record in full.
 
-import { element, fetchJson } from "../dom.js";
+import { element, fetchJson, messageOf } from "../dom.js";
 import { RecordView } from "../record.js";
 import { cellsOf, hasFailed, resultOf, warningsOf } from "../results.js";
 import { ago, moment } from "../units.js";
@@ -132,7 +132,7 @@ class TableView {
     this.status.textContent = "";
     const returns = error.status === undefined || error.status >= 500;
     this.body.replaceChildren(element("div", { class: "card block stack" },
-      element("p", { class: "problem", role: "alert" }, error.message),
+      element("p", { class: "problem", role: "alert" }, messageOf(error)),
       returns ? element("p", { class: "faint" }, t("This page tries again by itself.")) : null));
     if (returns) this.again = setTimeout(() => this.load(), AGAIN_MS);
   }

@@ -1,7 +1,7 @@
 // The page Try: one request to a model, with every parameter, followed step by step and explained.
 
 import { choice } from "../dialog.js";
-import { element } from "../dom.js";
+import { element, messageOf } from "../dom.js";
 import { nameOf, readNames } from "../services.js";
 import { ParameterForm } from "../try/form.js";
 import { leadOf, readModel } from "../try/model.js";
@@ -99,7 +99,7 @@ class TryView {
       if (model !== this.model && !this.isBusy) this.build(model);
     } catch (error) {
       if (error.name === "AbortError" || place !== this.place) return;
-      this.isThere(false, error.message);
+      this.isThere(false, messageOf(error));
     }
     if (!this.ended.signal.aborted) this.again = setTimeout(() => this.connect(), AGAIN_MS);
   }

@@ -1,12 +1,13 @@
 // The image that is edited or read: chosen, dropped, pasted, or a sample; with advice before the edit.
 
-import { ask, element } from "../dom.js";
+import { ask, element, messageOf } from "../dom.js";
 import { format } from "../units.js";
 import { joined, t } from "../words.js";
 
 const SAMPLES = 64;
 const ENVELOPE_BYTES = 4096; // what a form adds to the image
 const REFUSED = 400;
+const LEAST_EDITS = 10; // fewer say nothing about the next one
 const LATER = new Set([401, 403, 408, 429, 499]); // the image may be good
 
 export class Picture {
@@ -47,7 +48,7 @@ export class Picture {
       const answer = await ask("/data/sample", { query: { number } });
       await this.take(await answer.blob());
     } catch (error) {
-      this.problem.textContent = error.message;
+      this.problem.textContent = messageOf(error);
     }
   }
 
@@ -96,7 +97,7 @@ export class Picture {
     } catch (error) {
       if (file !== this.file || !(error.status >= REFUSED && error.status < 500) || LATER.has(error.status)) return;
       this.clear();
-      this.problem.textContent = error.message;
+      this.problem.textContent = messageOf(error);
     }
   }
 
@@ -104,7 +105,7 @@ export class Picture {
     const isSame = image.width === image.working_width && image.height === image.working_height;
     const facts = t(isSame ? "{width} × {height} pixels." : "{width} × {height} pixels, edited at {working_width} × {working_height}.", image);
     this.advice = advice.map(({ because }) => because);
-    const past = background.success_ratio === null ? "" : t("Of {count} edits with such a background, {share} succeeded.", { count: background.edits, share: format(background.success_ratio, "percentunit") });
+    const past = background.edits < LEAST_EDITS ? "" : t("Of {count} edits with such a background, {share} succeeded.", { count: background.edits, share: format(background.success_ratio, "percentunit") });
     this.words.replaceChildren(
       element("p", { class: "faint" }, advice.length ? facts : joined(facts, t("Its background is calm."), past)),
       ...advice.map((each) => adviceLine(each, past, this.advise)));

@@ -1,6 +1,6 @@
 // What came of a request: its time, seed, labels, warnings in words, and its rating.
 
-import { ask, element } from "../dom.js";
+import { ask, element, messageOf } from "../dom.js";
 import { format } from "../units.js";
 import { t } from "../words.js";
 import { adviceLine } from "./picture.js";
@@ -58,7 +58,7 @@ export function rating(run, { reasons, mayRate }) {
     try {
       await ask(`/service/${run.place}/v1/requests/${encodeURIComponent(run.answer.requestId)}/rating`, { method: "POST", body: JSON.stringify(content), headers: { "content-type": "application/json" } });
     } catch (error) {
-      said.textContent = error.message;
+      said.textContent = messageOf(error);
       said.className = "problem";
       return;
     }

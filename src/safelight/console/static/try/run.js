@@ -1,6 +1,6 @@
 // One request to a model: send it, follow its steps by events, cancel it.
 
-import { ask } from "../dom.js";
+import { ask, messageOf } from "../dom.js";
 
 const TRIES = 40;
 const PAUSE_MS = 500;
@@ -48,7 +48,7 @@ export class Run {
       this.answer = await readAnswer(response);
       this.finish("done");
     } catch (error) {
-      this.problem = error.message;
+      this.problem = messageOf(error);
       this.reason = error.reason ?? "";
       this.finish(error.name === "AbortError" || error.reason === CANCELLED ? CANCELLED : "failed");
     } finally {

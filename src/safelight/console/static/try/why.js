@@ -1,6 +1,6 @@
 // Why a request took as long as it did: its stages and steps beside what is usual.
 
-import { element, fetchJson } from "../dom.js";
+import { element, fetchJson, messageOf } from "../dom.js";
 import { log, stages, traceOf } from "../record.js";
 import { format } from "../units.js";
 import { t } from "../words.js";
@@ -39,7 +39,7 @@ export class Why {
       } catch (error) {
         if (error.name === "AbortError") return;
         if (error.status !== 404) {
-          this.fill(null, error.message);
+          this.fill(null, messageOf(error));
           return;
         }
       }
