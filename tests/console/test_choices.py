@@ -17,14 +17,19 @@ SPAN = Span.of(0.0, 1800.0)
 
 @pytest.mark.parametrize(
     ("seconds", "step"),
-    [(900, 60), (10_800, 60), (86_400, 600), (604_800, 3600), (2_592_000, 21_600)],
+    [(900, 15), (3600, 30), (10_800, 60), (86_400, 600), (604_800, 3600), (2_592_000, 21_600)],
 )
 def test_a_longer_range_has_points_farther_apart(seconds: int, step: int) -> None:
     span = Span.of(1_000_000.0, 1_000_000.0 + seconds)
     assert span.step == step
-    assert span.begin % step == span.end % step == 0
-    assert span.begin <= 1_000_000.0
-    assert span.end >= 1_000_000.0 + seconds
+    assert (span.end - span.begin) % step == 0
+    assert 1_000_000.0 - step - 60 < span.begin <= 1_000_000.0
+
+
+def test_the_last_point_of_a_long_range_is_now_and_viewers_of_a_minute_share_it() -> None:
+    now = 1_800_000_000.0
+    ends = {Span.of(now + late - 7 * 86_400, now + late).end for late in (1.0, 30.0, 60.0)}
+    assert ends == {now + 60}
 
 
 @pytest.mark.parametrize(

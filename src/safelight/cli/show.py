@@ -217,7 +217,7 @@ def _trace(row: Row) -> str:
 def _saved(images: tuple[bytes, bytes, bytes] | None, folder: Path | None, row: Row) -> str:
     """Write the images of a request to a folder; return what there is to say of them."""
     if images is None:
-        return "no images: SAFELIGHT_SAMPLES keeps some"
+        return "no images: SAFELIGHT_SAMPLES=true keeps some"
     if folder is None:
         return "images are kept: --samples FOLDER writes them"
     try:

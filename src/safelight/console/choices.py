@@ -13,8 +13,9 @@ _MOST_CHARACTERS = 200
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 60.0, 400 * 86_400.0
 _LATEST = 4_102_444_800.0  # the year 2100
 _POINTS = 180  # of a curve
-_STEPS = (60, 120, 300, 600, 1800, 3600, 7200, 21_600, 86_400)
+_STEPS = (15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 86_400)
 _SCRAPE_SECONDS = 15  # a rate needs the scrape before its window
+_RATE_SECONDS = 60  # at least: four scrapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,9 @@ class Span:
 
     @classmethod
     def of(cls, begin: float, end: float) -> "Span":
-        """Return a range whose ends are multiples of its step, so that viewers share answers.
+        """Return a range that ends at a whole minute, or step, so that viewers share answers.
+
+        Its last point is now, also if its step is an hour: what began since then is seen.
 
         Raises InvalidParameter for a range that is too short, too long or out of the calendar.
         """
@@ -35,7 +38,9 @@ class Span:
         if not _SHORTEST_SECONDS <= length <= _LONGEST_SECONDS or not 0 <= end <= _LATEST:
             raise InvalidParameter("Choose a time range from one minute to 400 days.")
         step = next((step for step in _STEPS if length / step <= _POINTS), _STEPS[-1])
-        return cls(begin // step * step, -(-end // step) * step, step)
+        grain = min(step, _RATE_SECONDS)
+        last = -(-end // grain) * grain
+        return cls(last - -(-(last - begin) // step) * step, last, step)
 
     @property
     def seconds(self) -> int:
@@ -59,7 +64,7 @@ def chosen(board: Board, values: Mapping[str, str], span: Span) -> Chosen:
             name: _matcher(values.get(name, ""))
             for name in ("job", "instance", "card_job", "card_instance")
         },
-        rate_interval=f"{span.step + _SCRAPE_SECONDS}s",
+        rate_interval=f"{max(span.step, _RATE_SECONDS) + _SCRAPE_SECONDS}s",
         range=f"{span.seconds}s",
     )
 

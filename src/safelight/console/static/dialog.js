@@ -44,6 +44,7 @@ export function askFor({ title, text = "", fields = [], verb, danger = false, ac
 
     document.body.append(dialog);
     dialog.showModal();
+    if (danger) cancel.focus(); // Enter alone must not do it
   });
 }
 

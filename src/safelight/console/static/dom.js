@@ -14,6 +14,20 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
+/** Replace what is in a place, and keep the keyboard's place in it. */
+export function refill(place, ...children) {
+  const held = place.contains(document.activeElement) ? document.activeElement : null;
+  const number = held ? likes(place, held).indexOf(held) : 0;
+  place.replaceChildren(...children);
+  if (held) likes(place, held)[number]?.focus({ preventScroll: true });
+}
+
+/** Return the elements of a place that lead to the same, or are called the same. */
+function likes(place, held) {
+  const nameOf = (each) => each.getAttribute("href") ?? each.getAttribute("aria-label") ?? each.textContent;
+  return [...place.querySelectorAll(held.localName)].filter((each) => nameOf(each) === nameOf(held));
+}
+
 let logIn = null;
 
 /** Say how a viewer logs in when the console asks for it: a function that waits until it is done. */

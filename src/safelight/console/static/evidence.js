@@ -1,7 +1,7 @@
 // Draw the evidence of a finding: its series around the moment, which is marked, and the limit.
 
 import { colourOf } from "./charts.js";
-import { element, token } from "./dom.js";
+import { element, sized, token } from "./dom.js";
 import { format } from "./units.js";
 import { t } from "./words.js";
 
@@ -53,14 +53,14 @@ export class EvidenceChart {
   options() {
     const { begin, end } = this.frame;
     const { unit, lines } = this.curve;
-    const label = { color: token("text-2"), fontSize: 11, hideOverlap: true };
+    const label = { color: token("text-2"), fontSize: sized(11), hideOverlap: true };
     return {
       animation: false,
       textStyle: { fontFamily: token("font") },
       grid: { left: 4, right: 14, top: 20, bottom: 2, containLabel: true },
       xAxis: { type: "time", min: 1000 * begin, max: 1000 * end, splitNumber: 5, axisLabel: label, axisTick: { show: false }, axisLine: { lineStyle: { color: token("line") } } },
       yAxis: { type: "value", min: (range) => Math.min(0, range.min), max: (range) => this.top(range.max), splitNumber: 3, axisLabel: { ...label, formatter: (value) => format(value, unit) }, splitLine: { lineStyle: { color: token("line") } } },
-      tooltip: { trigger: "axis", order: "valueDesc", renderMode: "richText", confine: true, backgroundColor: token("panel"), borderColor: token("line"), textStyle: { color: token("text"), fontSize: 12 }, valueFormatter: (value) => format(value, unit) },
+      tooltip: { trigger: "axis", order: "valueDesc", renderMode: "richText", confine: true, backgroundColor: token("panel"), borderColor: token("line"), textStyle: { color: token("text"), fontSize: sized(12) }, valueFormatter: (value) => format(value, unit) },
       series: lines.map((line, place) => this.series(line, place)),
     };
   }
@@ -90,9 +90,9 @@ export class EvidenceChart {
   marks() {
     const { begin, end, moment, window } = this.frame;
     const side = (moment - begin) / (end - begin) > 0.75 ? "right" : "center";
-    const at = { xAxis: 1000 * moment, lineStyle: { color: token("text"), width: 1.5, type: "solid" }, label: { show: true, formatter: t("this moment"), position: "end", align: side, color: token("text-2"), fontSize: 11, distance: 4 } };
+    const at = { xAxis: 1000 * moment, lineStyle: { color: token("text"), width: 1.5, type: "solid" }, label: { show: true, formatter: t("this moment"), position: "end", align: side, color: token("text-2"), fontSize: sized(11), distance: 4 } };
     const { limit, unit } = this.curve;
-    const bound = { yAxis: limit, lineStyle: { color: token("bad"), width: 1, type: "dashed" }, label: { show: true, formatter: t("limit {value}", { value: format(limit, unit) }), position: "insideStartTop", color: token("bad"), fontSize: 11 } };
+    const bound = { yAxis: limit, lineStyle: { color: token("bad"), width: 1, type: "dashed" }, label: { show: true, formatter: t("limit {value}", { value: format(limit, unit) }), position: "insideStartTop", color: token("bad"), fontSize: sized(11) } };
     return {
       markLine: { silent: true, symbol: "none", data: limit === null ? [at] : [at, bound] },
       markArea: { silent: true, itemStyle: { color: token("text-2"), opacity: 0.14 }, data: [[{ xAxis: 1000 * (moment - window) }, { xAxis: 1000 * moment }]] },

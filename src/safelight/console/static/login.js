@@ -22,7 +22,8 @@ function show() {
         element("label", {}, t("API key"), key),
         problem,
         element("div", { class: "actions" }, element("button", { class: "primary" }, t("Log in")))));
-    dialog.addEventListener("cancel", (event) => event.preventDefault());
+    let isDone = false;
+    dialog.addEventListener("close", () => { if (!isDone) dialog.showModal(); }); // Escape may not end it
 
     async function submit(event) {
       event.preventDefault();
@@ -34,6 +35,7 @@ function show() {
         key.select();
         return;
       }
+      isDone = true;
       dialog.close();
       dialog.remove();
       resolve();

@@ -2,10 +2,11 @@
 
 import { element, fetchJson, messageOf, onLogin } from "./dom.js";
 import { logIn, logOut } from "./login.js";
-import { LANGUAGES, choose, language, loadWords, t, told } from "./words.js";
+import { LANGUAGES, choose, joined, language, loadWords, t, told } from "./words.js";
 
 const page = document.getElementById("page");
 const NARROW = matchMedia("(max-width: 760px)"); // as in the style sheet: the dashboards are a menu
+const AGAIN_MS = 5000;
 let leave = () => {};
 let shown = 0;
 
@@ -21,9 +22,21 @@ async function show(start) {
     page.replaceChildren(element("h1", {}, t("There is no such page")), element("a", { href: "/" }, t("Go to Now")));
     return;
   }
-  const module = await import(`./pages/${entry.name}.js`);
-  if (number !== shown) return;
-  leave = module.show(page, { start, open: (address) => open(start, address) }) ?? (() => {});
+  try {
+    const module = await import(`./pages/${entry.name}.js`);
+    if (number !== shown) return;
+    leave = module.show(page, { start, open: (address) => open(start, address) }) ?? (() => {});
+  } catch (error) {
+    if (number === shown) failed(entry, error);
+  }
+}
+
+/** Say that a page cannot be shown: its script did not come, or it has a fault. */
+function failed(entry, error) {
+  console.warn(error);
+  page.replaceChildren(element("h1", {}, told(entry.title)),
+    element("p", { class: "problem", role: "alert" }, t("This page cannot be loaded. Is the console still running?")),
+    element("button", { type: "button", onclick: () => location.reload() }, t("Load it again")));
 }
 
 /** Go to another address of the console without loading the document again. */
@@ -97,19 +110,30 @@ function staticTexts() {
   document.getElementById("nav").setAttribute("aria-label", t("Pages"));
 }
 
+/** Return what the console has; try again while it does not answer. */
+async function readStart() {
+  for (;;) {
+    try {
+      return await fetchJson("/data/start");
+    } catch (error) {
+      page.replaceChildren(element("p", { class: "problem", role: "alert" }, joined(messageOf(error), t("This page tries again by itself."))));
+      await new Promise((resolve) => { setTimeout(resolve, AGAIN_MS); });
+    }
+  }
+}
+
 async function begin() {
   await loadWords();
   staticTexts();
   languages();
   themes();
   onLogin(logIn);
-  let start;
-  try {
-    start = await fetchJson("/data/start");
-  } catch (error) {
-    page.replaceChildren(element("p", { class: "problem", role: "alert" }, messageOf(error)));
-    return;
-  }
+  const start = await readStart();
+  onLogin(async () => {
+    await logIn();
+    const now = await fetchJson("/data/start");
+    if (JSON.stringify(now.viewer) !== JSON.stringify(start.viewer)) location.reload(); // somebody else
+  });
   navigation(start);
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a");

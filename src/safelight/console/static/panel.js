@@ -8,6 +8,8 @@ import { t, told } from "./words.js";
 
 const MOST_LEGENDS = 12;
 const MOST_LINKS = 3;
+const NOW = "now"; // of the label `fires`
+const SEVERITIES = ["critical", "warning", "info"];
 
 export class PanelView {
   constructor(panel, board) {
@@ -128,10 +130,11 @@ export class PanelView {
   }
 
   alerts() {
-    const rows = this.data.curves.map(({ labels }) => element("li", {},
-      element("span", { class: `badge firing ${labels.severity ?? ""}` }, told(labels.severity ?? "")),
+    const order = ({ labels }) => 10 * Number(labels.fires !== NOW) + (SEVERITIES.indexOf(labels.severity) + 3) % 3;
+    const rows = this.data.curves.toSorted((one, other) => order(one) - order(other)).map(({ labels }) => element("li", { class: labels.fires === NOW ? "" : "ended" },
+      element("span", { class: `badge ${labels.fires === NOW ? `firing ${labels.severity ?? ""}` : ""}` }, labels.fires === NOW ? told(labels.severity ?? "") : t("ended")),
       element("a", { href: this.board.addressOf(labels.dashboard ?? this.board.board.uid) }, labels.alertname ?? ""),
-      element("span", {}, [labels.job, labels.instance, labels.machine].filter(Boolean).join(" · "))));
+      element("span", {}, [labels.job, labels.instance, labels.machine, labels.fires === NOW ? "" : told(labels.fires ?? "")].filter(Boolean).join(" · "))));
     return element("ul", { class: "alerts" }, rows);
   }
 

@@ -2,7 +2,7 @@
 
 import { askFor } from "./dialog.js";
 import { ask, element, fetchJson, messageOf } from "./dom.js";
-import { cellsOf, hasFailed, reasonOf, resultOf } from "./results.js";
+import { cellsOf, isFaultOfService, reasonOf, resultOf } from "./results.js";
 import { slowStages } from "./slow.js";
 import { format, inColumn, moment } from "./units.js";
 import { locale, t, told } from "./words.js";
@@ -94,7 +94,7 @@ export class RecordView {
     this.beside = element("div", {}, element("p", { class: "faint" }, t("Looking for others …")));
     this.page.replaceChildren(
       this.way(),
-      element("div", { class: "head" }, element("h1", { class: hasFailed(record) ? "failed" : "" }, headline(record)), this.remove(record)),
+      element("div", { class: "head" }, element("h1", { class: isFaultOfService(record) ? "failed" : "" }, headline(record)), this.remove(record)),
       element("p", { class: "second" },
         element("time", { datetime: new Date(1000 * record.at).toISOString(), title: utc }, local), ` · ${record.namespace} · ${record.endpoint} · `,
         element("a", { href: `/requests?${new URLSearchParams({ type: record.instruction_type })}` }, record.instruction_type.replaceAll("_", " ")), " · ",
@@ -102,7 +102,7 @@ export class RecordView {
       element("p", { class: "faint mono" }, record.request_id, record.caller_key ? ` · ${t("caller's id {id}", { id: record.caller_key })}` : ""),
       found.namesakes ? element("p", { class: "notice" }, t("The newest of {count} requests with this id.", { count: found.namesakes + 1 })) : "",
       element("div", { class: "record" },
-        section(t("Images"), this.images(record, images)),
+        images.before || images.after ? section(t("Images"), this.images(record, images)) : element("p", { class: "faint" }, t("No images are kept: SAFELIGHT_SAMPLES=true keeps some of each type.")),
         record.second_model ? section(t("Compared with the second model"), compared(record)) : "",
         section(t("Stages"), stages(record, usual)),
         section(t("Everything that is known"), facts(found)),
@@ -111,8 +111,7 @@ export class RecordView {
   }
 
   images(record, { before, after, second }) {
-    if ((before || after) && !this.isOperator) return element("p", { class: "faint" }, t("Images and instructions are shown to operators only."));
-    if (!before && !after) return element("p", { class: "faint" }, t("No images: SAFELIGHT_SAMPLES keeps some of each type."));
+    if (!this.isOperator) return element("p", { class: "faint" }, t("Images and instructions are shown to operators only."));
     const figure = (name, text, isThere) => isThere
       ? element("figure", {}, element("img", { src: `/data/requests/${encodeURIComponent(record.request_id)}/${name}`, alt: ALTS[name], onerror: (event) => event.target.replaceWith(element("p", { class: "faint" }, t("This image cannot be shown. It may have been deleted."))) }), element("figcaption", { class: "faint" }, text))
       : element("figure", {}, element("p", { class: "faint" }, name === "before" ? t("No image before: it was generated.") : t("No image after.")));

@@ -12,6 +12,11 @@ export function hasFailed(row) {
   return row.error !== "none" || row.status_code >= FAILED || (row.found_error ?? "none") !== "none";
 }
 
+/** Return whether the service or its output is wrong; else a failure is the caller's. */
+export function isFaultOfService(row) {
+  return hasFailed(row) && (row.status_code < FAILED || row.status_code >= OF_THE_SERVICE);
+}
+
 /** Return the reason of a failure, or ok. */
 export function reasonOf(row) {
   if (row.error !== "none") return row.error;
@@ -21,8 +26,7 @@ export function reasonOf(row) {
 
 /** Return an element with the status and the reason; red if the service or the output is wrong. */
 export function resultOf(row) {
-  const isBad = hasFailed(row) && (row.status_code < FAILED || row.status_code >= OF_THE_SERVICE);
-  return element("span", { class: isBad ? "problem" : hasFailed(row) ? "second" : "" }, `${row.status_code} ${reasonOf(row).replaceAll("_", " ")}`);
+  return element("span", { class: isFaultOfService(row) ? "problem" : hasFailed(row) ? "" : "second" }, `${row.status_code} ${reasonOf(row).replaceAll("_", " ")}`);
 }
 
 /** Return what was not as asked: pairs of a warning and its details. */

@@ -5,6 +5,7 @@ import { locale } from "./words.js";
 const BYTES = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 const SHORT = ["", "K", "M", "G", "T"];
 const TIMES = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"], [1e-3, "ms"], [1e-6, "µs"], [1e-9, "ns"]];
+const LONG = TIMES.slice(0, 4);
 const ROUNDED = 0.9995; // 999.7 ms are written as 1 s, not as 1000 ms
 const SUFFIX = { reqps: " req/s", ops: " /s", joule: " J", watt: " W", celsius: " °C" };
 
@@ -63,11 +64,18 @@ export function format(value, unit) {
 /** Return a moment in the viewer's time zone; `title` for the same in UTC. */
 export function moment(seconds) {
   const date = new Date(1000 * seconds);
+  if (Number.isNaN(date.getTime())) return { local: "–", utc: "" }; // an address may have any text
   const local = date.toLocaleString(locale(), { dateStyle: "short", timeStyle: "medium" });
   return { local, utc: `${date.toISOString().replace("T", " ").slice(0, 19)} UTC` };
 }
 
-/** Return how long ago a moment was, in words. */
+/** Return how long something has lasted, in two units at most: 7 min 38 s. */
 export function ago(seconds) {
-  return time(Math.max(0, Math.round(seconds)));
+  const whole = Math.max(0, Math.round(seconds));
+  const place = Math.max(0, LONG.findIndex(([size]) => whole >= size));
+  const [size, name] = whole ? LONG[place] : LONG.at(-1);
+  const first = Math.floor(whole / size);
+  const [smaller, smallName] = LONG[place + 1] ?? [1, ""];
+  const second = Math.floor((whole - first * size) / smaller);
+  return smallName && second ? `${first} ${name} ${second} ${smallName}` : `${first} ${name}`;
 }

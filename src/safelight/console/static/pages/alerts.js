@@ -2,12 +2,13 @@
 
 import { absentNotice, absentOf, unknown } from "../absent.js";
 import { askFor, choice, field } from "../dialog.js";
-import { ask, element, fetchJson, messageOf, sendJson } from "../dom.js";
+import { ask, element, fetchJson, messageOf, refill, sendJson } from "../dom.js";
 import { prose } from "../prose.js";
 import { ago, moment } from "../units.js";
 import { joined, t, told } from "../words.js";
 
 const EVERY_MS = 10_000;
+const HISTORY_EVERY_MS = 60_000;
 const RANGES = [["21600", t("6 hours")], ["86400", t("1 day")], ["604800", t("7 days")], ["2592000", t("30 days")]];
 const HOURS = [["1", t("1 hour")], ["4", t("4 hours")], ["12", t("12 hours")], ["24", t("1 day")], ["168", t("7 days")]];
 const WORDS = { firing: t("firing"), pending: t("pending"), silenced: t("silenced"), inhibited: t("part of another alert") };
@@ -20,8 +21,10 @@ export function show(page, { start }) {
   view.refresh();
   view.history();
   const timer = setInterval(() => view.refresh(), EVERY_MS);
+  const past = setInterval(() => { if (!document.hidden) view.history(); }, HISTORY_EVERY_MS);
   return () => {
     clearInterval(timer);
+    clearInterval(past);
     clearTimeout(view.again);
     view.ended.abort();
   };
@@ -71,7 +74,7 @@ class AlertsView {
     const others = found.alerts.filter((alert) => quiet.includes(alert.state));
     this.tester.disabled = !this.mayAct || Boolean(found.problem);
     const nothing = element("p", { class: "calm" }, element("span", { class: "dot good", "aria-hidden": "true" }), t("No alert is firing."));
-    this.now.replaceChildren(
+    refill(this.now,
       found.problem ? element("p", { class: "notice" }, joined(told(found.problem), t("Silences and receivers are unknown."))) : "",
       ...(loud.length ? loud.map((alert) => this.alert(alert, found.at)) : [nothing]),
       found.left_out ? element("p", { class: "faint" }, t("{count} more alerts are not shown.", { count: found.left_out })) : "",
@@ -95,7 +98,7 @@ class AlertsView {
         element("span", { class: `badge ${alert.state} ${severity}` }, told(severity)),
         element("h3", {}, alertname),
         element("span", { class: "faint" }, [job, instance].filter(Boolean).join(" · ")),
-        element("time", { class: "faint push", datetime: alert.since, title: moment(since).utc }, t("{state} for {time}", { state: WORDS[alert.state] ?? alert.state, time: ago(at - since) }))),
+        element("time", { class: "faint push", datetime: alert.since, title: moment(since).utc }, t("{state}, active for {time}", { state: WORDS[alert.state] ?? alert.state, time: ago(at - since) }))),
       element("p", {}, prose(alert.annotations.summary ?? "")),
       alert.annotations.description ? element("p", { class: "second" }, prose(alert.annotations.description)) : null,
       details,

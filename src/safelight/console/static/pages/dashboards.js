@@ -91,7 +91,9 @@ class BoardView {
 
   chosenRange() {
     const end = Number(this.chosen.end);
-    return `${moment(end - this.seconds).local} – ${moment(end).local}`;
+    const [first, last] = [moment(end - this.seconds).local, moment(end).local];
+    const day = last.slice(0, last.search(/[ ,]/) + 1);
+    return `${first} – ${first.startsWith(day) ? last.slice(day.length).trim() : last}`;
   }
 
   select(label, name, options, value, changes = (text) => ({ [name]: text })) {

@@ -204,7 +204,7 @@ class InstructionsView {
 
   worst(found) {
     const names = Object.keys(found);
-    if (!names.length) return element("p", { class: "faint" }, t("No images are kept: SAFELIGHT_SAMPLES keeps some of each type."));
+    if (!names.length) return element("p", { class: "faint" }, t("No images are kept: SAFELIGHT_SAMPLES=true keeps some of each type."));
     return element("div", { class: "worst" }, names.map((name) => element("div", {}, element("h3", {}, spaced(name)),
       element("ul", { class: "tiles" }, found[name].map((each) => this.tile({ ...each, error: each.error }, [
         resultOf(each),

@@ -1,7 +1,7 @@
 // The page Now: is everything all right, and if not, what is it?
 
 import { absentNotice } from "../absent.js";
-import { element, fetchJson, messageOf, sendJson } from "../dom.js";
+import { element, fetchJson, messageOf, refill, sendJson } from "../dom.js";
 import { prose, sentence } from "../prose.js";
 import { spark } from "../spark.js";
 import { ago, format, moment } from "../units.js";
@@ -10,27 +10,31 @@ import { joined, t, told } from "../words.js";
 const IMAGES_EVERY_MS = 15_000;
 const MOST_IMAGES = 8;
 const REOPEN_MS = 3000;
+const TICK_MS = 1000;
+const LATE_SECONDS = 15; // three readings
+const ORDER = ["critical", "warning", "info"];
 
 /** Show the page; return the function that leaves it. */
 export function show(page, { start }) {
   document.title = `${t("Now")} · Safelight`;
   const body = element("div", { class: "now" }, element("p", { class: "faint" }, t("Reading from Prometheus …")));
   const clock = element("span", { class: "faint clock", "aria-live": "off" });
-  page.replaceChildren(element("div", { class: "head" }, element("h1", {}, t("Now")), clock), body, demo(start.services));
-  const images = new LatestImages(body);
+  page.replaceChildren(element("div", { class: "head" }, element("h1", {}, t("Now")), demo(start.services), clock), body);
+  const images = new LatestImages();
   let last = "";
+  let readAt = performance.now();
   const live = new Live({
     take: (overview) => {
+      readAt = performance.now();
+      body.classList.remove("late");
       if (overview.at) {
         const { local, utc } = moment(overview.at);
         clock.textContent = local;
         clock.title = utc;
       }
       const shown = JSON.stringify({ ...overview, at: 0 });
-      if (shown !== last) {
-        fill(body, overview, start);
-        images.fill();
-      }
+      if (shown === last || selects(body)) return; // a text that somebody selects stays
+      fill(body, overview, { ...start, images });
       last = shown;
     },
     lose: () => {
@@ -38,22 +42,41 @@ export function show(page, { start }) {
       last = "";
     },
   });
+  const ticker = setInterval(() => {
+    const age = (performance.now() - readAt) / 1000;
+    if (document.hidden || age < LATE_SECONDS) return;
+    clock.textContent = t("Prometheus is slow: no new reading for {time}.", { time: ago(age) });
+    body.classList.add("late");
+  }, TICK_MS);
   return () => {
+    clearInterval(ticker);
     live.end();
     images.end();
   };
 }
 
-/** The stream of readings. A browser gives a refused one up: then the session has ended, or the console is full. */
+/** Return whether somebody selects a text of a place. */
+function selects(place) {
+  const selection = getSelection();
+  return selection.type === "Range" && place.contains(selection.anchorNode);
+}
+
+/**
+ * The stream of readings. A browser gives a refused one up: then the session has ended, or the console is full.
+ * A hidden page has none: a browser opens six connections to one console for all its tabs.
+ */
 class Live {
   constructor({ take, lose }) {
     this.take = take;
     this.lose = lose;
     this.ended = new AbortController();
-    this.open();
+    this.see = () => (document.hidden ? this.close() : this.open());
+    document.addEventListener("visibilitychange", this.see, { signal: this.ended.signal });
+    if (!document.hidden) this.open();
   }
 
   open() {
+    this.close();
     this.stream = new EventSource("/data/live");
     this.stream.onmessage = ({ data }) => this.take(JSON.parse(data));
     this.stream.onerror = () => {
@@ -68,21 +91,25 @@ class Live {
     } catch {
       // The console is gone or busy: try again below.
     }
-    this.again = setTimeout(() => { if (!this.ended.signal.aborted) this.open(); }, REOPEN_MS);
+    this.again = setTimeout(() => { if (!this.ended.signal.aborted && !document.hidden) this.open(); }, REOPEN_MS);
+  }
+
+  close() {
+    clearTimeout(this.again);
+    this.stream?.close();
   }
 
   end() {
     this.ended.abort();
-    clearTimeout(this.again);
-    this.stream.close();
+    this.close();
   }
 }
 
 /** The images that services kept last, below the numbers of each service. */
 class LatestImages {
-  constructor(body) {
-    this.body = body;
+  constructor() {
     this.found = [];
+    this.places = new Map();
     this.ended = new AbortController();
     this.timer = setInterval(() => this.load(), IMAGES_EVERY_MS);
     this.load();
@@ -100,9 +127,18 @@ class LatestImages {
     }
   }
 
+  /** Return the place of a service's images, which stays when the numbers around it change. */
+  placeOf(namespace) {
+    if (!this.places.has(namespace)) {
+      this.places.set(namespace, element("div", { class: "latest", "aria-label": t("The latest images"), role: "group", hidden: true }));
+      this.fill();
+    }
+    return this.places.get(namespace);
+  }
+
   fill() {
-    for (const place of this.body.querySelectorAll(".latest")) {
-      const own = this.found.filter((row) => row.namespace === place.dataset.namespace).slice(0, MOST_IMAGES);
+    for (const [namespace, place] of this.places) {
+      const own = this.found.filter((row) => row.namespace === namespace).slice(0, MOST_IMAGES);
       place.hidden = !own.length;
       place.replaceChildren(...own.map((row) => {
         const text = `${row.instruction_type.replaceAll("_", " ")}, ${row.status_code}`;
@@ -121,15 +157,15 @@ class LatestImages {
 /** Return buttons that send a minute of traffic to the demo models; none for other models. */
 function demo(services) {
   const place = element("div", { class: "actions demo" });
+  const says = element("span", { class: "faint", role: "status" });
   fetchJson("/data/demo").then(
-    (found) => place.replaceChildren(...found.map(({ service, model }) => trafficButton(service, model, services[service]))),
+    (found) => place.replaceChildren(...found.map(({ service, model }) => trafficButton(service, model, services[service], says)), says),
     () => {}, // without buttons, the page is as useful
   );
   return place;
 }
 
-function trafficButton(number, name, address) {
-  const says = element("span", { class: "faint", role: "status" });
+function trafficButton(number, name, address, says) {
   const button = element("button", { type: "button", title: address, onclick: send }, t("Send a minute of demo traffic to {name}", { name }));
   async function send() {
     button.disabled = true;
@@ -142,26 +178,26 @@ function trafficButton(number, name, address) {
       button.disabled = false;
     }
   }
-  return element("span", {}, button, " ", says);
+  return button;
 }
 
-function fill(body, overview, { pages }) {
+function fill(body, overview, { pages, images }) {
   if (overview.absent) {
     body.replaceChildren(absentNotice(overview.absent, pages));
     return;
   }
   if (overview.problem) {
-    body.replaceChildren(element("p", { class: "problem", role: "alert" }, overview.problem));
+    body.replaceChildren(element("p", { class: "problem", role: "alert" }, told(overview.problem)));
     return;
   }
   const others = overview.alerts.filter((alert) => !overview.services.some((service) => service.job === alert.job));
-  body.replaceChildren(
-    ...overview.services.map((service) => serviceView(service, overview)),
+  refill(body,
+    ...overview.services.map((service) => serviceView(service, overview, images)),
     ...(others.length ? [element("section", { class: "card service" }, element("h2", {}, t("Other alerts")), alertList(others, overview.at))] : []),
   );
 }
 
-function serviceView(service, { alerts, at }) {
+function serviceView(service, { alerts, at }, images) {
   const own = alerts.filter((alert) => alert.job === service.job);
   const firing = own.filter((alert) => alert.state === "firing");
   const isBad = firing.length > 0 || service.stats.some((stat) => stat.state === "bad");
@@ -169,26 +205,27 @@ function serviceView(service, { alerts, at }) {
     element("div", { class: "title" },
       element("span", { class: `dot ${isBad ? "bad" : "good"}`, "aria-hidden": "true" }),
       element("h2", {}, service.namespace),
-      element("span", { class: "faint", title: t("The job of Prometheus that scrapes it") }, service.job),
+      service.job === service.namespace ? null : element("span", { class: "faint", title: t("The job of Prometheus that scrapes it") }, service.job),
       element("span", { class: "faint" }, isBad ? t("needs attention") : t("all right"))),
     element("div", { class: "stats" }, service.stats.map((stat) => statView(stat, service))),
-    finding(service),
-    element("div", { class: "latest", "data-namespace": service.namespace, "aria-label": t("The latest images"), role: "group", hidden: true }),
+    finding(service, isBad),
+    images.placeOf(service.namespace),
     own.length ? alertList(own, at) : null);
 }
 
 function statView(stat, service) {
   const [first, ...rest] = stat.values;
-  const more = rest.map(([name, value]) => `${told(name)} ${format(value, stat.unit)}`).join(" · ");
+  const more = rest.map(([name, value]) => `${told(name)} ${format(value, stat.unit)}`);
   return element("a", { class: `stat ${stat.state}`, href: boardAddress(stat.onward, service), title: joined(told(stat.text), stat.trend.length ? t("The line shows the last half hour.") : "") },
     element("span", { class: "name" }, told(stat.title)),
     element("strong", {}, first ? format(first[1], stat.unit) : t("no data")),
-    element("span", { class: "faint" }, more || (first ? told(first[0]) : "")),
+    element("span", { class: "faint" }, first ? [told(first[0]), ...more].join(" · ") : ""),
     spark(stat.trend));
 }
 
-function finding(service) {
+function finding(service, isBad) {
   const found = service.finding;
+  if (!found && isBad && service.requests) return element("p", { class: "second" }, t("The diagnosis names no cause yet."));
   if (!found) return element("p", { class: "headline" }, service.requests ? t(service.requests > 1 ? "Healthy, with {count} requests." : "Healthy, with one request.", { count: service.requests }) : t("No findings, and no requests."));
   return element("div", { class: `finding ${found.severity}` },
     element("p", { class: "headline" }, told(found.title)),
@@ -198,10 +235,12 @@ function finding(service) {
 }
 
 function alertList(alerts, at) {
-  return element("ul", { class: "alerts" }, alerts.map((alert) => {
+  const order = (alert) => 10 * Number(alert.state !== "firing") + (ORDER.indexOf(alert.severity) + ORDER.length) % ORDER.length;
+  const worstFirst = alerts.toSorted((one, other) => order(one) - order(other) || one.since.localeCompare(other.since));
+  return element("ul", { class: "alerts" }, worstFirst.map((alert) => {
     const since = Date.parse(alert.since) / 1000;
     return element("li", {},
-      element("span", { class: `badge ${alert.state} ${alert.severity}` }, told(alert.state === "firing" ? alert.severity : alert.state)),
+      element("span", { class: `badge ${alert.state} ${alert.severity}` }, alert.state === "firing" ? told(alert.severity) : `${told(alert.severity)} · ${told(alert.state)}`),
       element("a", { href: boardAddress(alert.dashboard, { job: alert.job }) }, alert.name),
       element("span", {}, prose(alert.summary)),
       element("time", { class: "faint", datetime: alert.since, title: moment(since).utc }, t("for {time}", { time: ago(at - since) })));

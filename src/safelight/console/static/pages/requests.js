@@ -20,10 +20,19 @@ let lastSearch = "";
 export function show(page, context) {
   const name = location.pathname.split("/")[2];
   const view = name
-    ? new RecordView(page, decodeURIComponent(name), { ...context, back: `/requests${lastSearch}` })
+    ? new RecordView(page, decoded(name), { ...context, back: `/requests${lastSearch}` })
     : new TableView(page, context);
   view.load();
   return () => view.end();
+}
+
+/** Return a part of an address as text; as it is, if it is badly written. */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 class TableView {

@@ -13,7 +13,7 @@ const IMAGE_TYPES = new Set(["edit", "predict"]); // tasks that read an image
 
 /** Return the model of a service. Throws an Error with words if it does not answer or loads still. */
 export async function readModel(place, known, signal) {
-  const [model] = (await fetchJson(`/service/${place}/v1/models`, {}, signal)).data;
+  const [model] = await modelsOf(place, signal);
   if (!model.task) throw new Error(t("The service is loading its model."));
   const key = JSON.stringify([model.id, model.task, model.defaults, model.limits, model.created]);
   if (known?.key === key) return known;
@@ -28,6 +28,17 @@ export async function readModel(place, known, signal) {
     fields: fieldsOf(schema, model),
     reasons: reasonsOf(schema),
   };
+}
+
+/** Return what a service serves. Throws an Error with words for one that is only watched. */
+async function modelsOf(place, signal) {
+  try {
+    const { data } = await fetchJson(`/service/${place}/v1/models`, {}, signal);
+    if (data?.[0] && "task" in data[0]) return data;
+  } catch (error) {
+    if (error.status !== 404) throw error;
+  }
+  throw new Error(t("This service is watched, not served by Safelight. Try needs a service of safelight serve."));
 }
 
 /** Return the parameter that says what to do, such as the instruction; undefined if there is none. */
