@@ -107,6 +107,7 @@ def test_a_drain_asks_once_says_what_happens_and_is_undone(
     expect(dialog).to_contain_text("/readyz answers 503")
     expect(dialog).to_contain_text("Undo: End the drain")
     assert service.client.get("/readyz").status_code == 200  # it only asks
+    expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()  # Enter does no harm
     confirm(anna)
     expect(traffic).to_contain_text("Drained by anna")
     expect(card(anna, service)).to_contain_text("draining")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
+from safelight.dashboards.board import Shape
 from safelight.dashboards.catalog import boards
 from tests.console.browsing import SLOW, opened
 from tests.stack.waiting import eventually
@@ -68,6 +69,93 @@ def test_times_of_a_column_have_as_many_digits(page: Page) -> None:
     )
     assert found[:6] == ["3.00 s", "1.60 s", "911 ms", "12.0 s", "0 s", "\u2013"]
     assert found[6:] == ["3 s", "1 s", "1 min"]
+
+
+def test_a_time_that_lasts_has_two_units_at_most(page: Page) -> None:
+    page.goto("/")
+    found = page.evaluate(
+        """import("/static/units.js").then(({ ago }) =>
+          [0, 0.4, 44, 60, 458, 7200, 7505, 90000, 345600.4, -3].map(ago))"""
+    )
+    spans = ["0 s", "0 s", "44 s", "1 min", "7 min 38 s", "2 h", "2 h 5 min", "1 d 1 h", "4 d"]
+    assert found == [*spans, "0 s"]
+
+
+def test_the_keyboard_stays_where_it_is_when_a_place_is_filled_again(page: Page) -> None:
+    page.goto("/")
+    held = page.evaluate(
+        """import("/static/dom.js").then(({ element, refill }) => {
+          const place = document.getElementById("page");
+          const fill = (text) => refill(place, ...["/a", "/b", "/b"].map((href) =>
+            element("a", { href }, text)), element("button", {}, "Silence"));
+          const heldAt = () => [...place.children].indexOf(document.activeElement);
+          fill("1");
+          return [2, 3].map((number) => {
+            place.children[number].focus();
+            fill(`${number}`);
+            return heldAt();
+          });
+        })"""
+    )
+    assert held == [2, 3]
+
+
+def test_a_hidden_page_gives_its_connection_back(page: Page) -> None:
+    with page.expect_response("**/data/live", timeout=SLOW):
+        page.goto("/")
+    hide = """isHidden => {
+      Object.defineProperty(document, "hidden", { value: isHidden, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    with page.expect_event("requestfailed", lambda request: request.url.endswith("/data/live")):
+        page.evaluate(hide, True)
+    with page.expect_response("**/data/live", timeout=SLOW):
+        page.evaluate(hide, False)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/requests/%", "/requests/%E0%A4%A", "/dashboards/safelight-live?end=abc"),
+        *("/dashboards/safelight-live?seconds=x", "/report?at=1e300", "/instructions?seconds=-1"),
+    ],
+)
+def test_an_address_that_makes_no_sense_is_answered_in_words(
+    chromium: Browser, address: str, path: str
+) -> None:
+    with opened(chromium, address, expected="Failed to load resource") as page:
+        page.goto(path)
+        said = page.locator("main :is(.problem, .notice, .question, .empty:not(:text('…')))")
+        expect(said.locator("visible=true").first).to_be_visible(timeout=SLOW)
+
+
+def test_a_page_whose_script_does_not_come_says_so(chromium: Browser, address: str) -> None:
+    with opened(chromium, address, expected="Failed to load resource") as page:
+        page.goto("/")
+        page.route("**/static/pages/alerts.js", lambda route: route.abort())
+        page.get_by_role("link", name="Alerts", exact=True).click()
+        expect(page.get_by_role("alert")).to_contain_text("This page cannot be loaded.")
+        expect(page.get_by_role("button", name="Load it again")).to_be_visible()
+
+
+def test_alerts_that_ended_are_grey_and_after_those_that_fire(page: Page) -> None:
+    def alert(name: str, severity: str, fires: str) -> dict[str, object]:
+        labels = {"alertname": name, "severity": severity, "fires": fires}
+        return {"legend": "", "labels": labels, "points": [[0, 1]]}
+
+    ended, now = "in the last 15 minutes", "now"
+    curves = [alert("A", "critical", ended), alert("B", "info", now), alert("C", "critical", now)]
+
+    data = {"begin": 0, "end": 60, "step": 60, "curves": curves, "left_out": 0, "dots": []}
+    shapes = [panel.shape for panel in boards()[0].panels]
+    address = f"**/data/panel?board=safelight-live&panel={shapes.index(Shape.ALERTS)}&*"
+    page.route(address, lambda route: route.fulfill(json=data))
+    page.goto("/dashboards/safelight-live")
+    rows = page.locator(".panel.alerts .alerts li")
+    expect(rows).to_have_count(3, timeout=SLOW)
+    assert [row.locator("a").inner_text() for row in rows.all()] == ["C", "B", "A"]
+    assert page.locator(".panel.alerts .badge.firing").count() == 2
+    expect(rows.nth(2)).to_contain_text("ended")
 
 
 def test_receivers_cannot_be_tested_without_an_alertmanager(page: Page) -> None:

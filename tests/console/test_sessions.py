@@ -12,7 +12,7 @@ from safelight.errors import Forbidden, Unauthorized
 from safelight.serving.http.keys import Key, Keys, hashed
 from safelight.stories.replay import free_port
 from tests.cli.running import started
-from tests.console.acting import KEYS, VIEWING, viewer
+from tests.console.acting import KEYS, OPERATING, VIEWING, viewer
 from tests.console.browsing import SLOW, opened
 from tests.console.conftest import NOWHERE
 from tests.console.running import console
@@ -132,6 +132,26 @@ def test_now_asks_to_log_in_when_its_session_ended_and_goes_on(
         with page.expect_response("**/data/live", timeout=SLOW) as again:
             pass
         assert again.value.ok
+
+
+def test_escape_does_not_end_the_login_and_another_person_gets_a_page_of_their_own(
+    chromium: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAFELIGHT_API_KEYS", KEYS)
+    with (
+        console(tmp_path, "--prometheus", NOWHERE, "--service", NOWHERE) as url,
+        opened(chromium, url, expected="Failed to load resource") as page,
+    ):
+        page.goto("/act")
+        for _ in range(3):
+            page.keyboard.press("Escape")
+        log_in(page, OPERATING)
+        expect(page.get_by_role("button", name="Reload limits")).to_be_enabled(timeout=SLOW)
+        page.request.delete("/data/session")
+        page.keyboard.press("Escape")  # the page notices it by itself
+        log_in(page, VIEWING)
+        expect(page.get_by_role("button", name="Reload limits")).to_be_disabled(timeout=SLOW)
+        expect(page.get_by_text("operator")).to_have_count(1)  # in "ask an operator"
 
 
 @pytest.mark.parametrize(

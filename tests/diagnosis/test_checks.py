@@ -417,6 +417,21 @@ def slow_at_first(**device: str) -> Finding:
     return next(f for f in findings(now) if f.check.name == "slow_early_steps")
 
 
+def test_one_call_alone_does_not_show_that_its_last_steps_are_slow() -> None:
+    window, once = 300.0, steps(0.1, late=8.0)
+
+    def found(calls: int) -> list[str]:
+        return warnings(
+            {
+                fact: [(of, calls * rate / window) for of, rate in rows]
+                for fact, rows in once.items()
+            }
+        )
+
+    assert found(1) == []
+    assert found(12) == ["slow_late_steps"]
+
+
 def test_advice_on_cudnn_is_given_for_a_gpu_by_nvidia_only() -> None:
     assert "cudnn" in " ".join(slow_at_first(device="cuda:0").check.remedy)
     for device in ({"device": "cpu"}, {"device": "mps"}, {}):

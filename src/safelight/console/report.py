@@ -203,7 +203,7 @@ class Report:
             return Curve((), 0, "short", limit, str(error))
         lines = sorted(
             (_line(each, finding.sign.subject) for each in series),
-            key=lambda line: (not line.is_subject, line.name),
+            key=lambda line: (not line.is_subject, -line.points[-1][1], line.name),
         )
         unit = unit_of(query, series)
         return Curve(lines[:_MOST_SERIES], max(0, len(lines) - _MOST_SERIES), unit, limit)

@@ -3,16 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from safelight.diagnosis.checks.common import (
-    MIN_REQUESTS,
-    SIZE_MIX,
-    events,
-    mix_change,
-    usual_high,
-    usual_low,
-)
+from safelight.diagnosis.checks.common import SIZE_MIX, events, mix_change, usual_high, usual_low
 from safelight.diagnosis.confidence import confidence_of
-from safelight.diagnosis.evidence import Evidence, Reading
+from safelight.diagnosis.evidence import Evidence, Reading, Where
 from safelight.diagnosis.finding import Check, Exhibit, Judge, Severity, Sign
 from safelight.diagnosis.queries import Statistic, Window
 from safelight.metrics.buckets import STEP_PLACES
@@ -39,6 +32,7 @@ _RESIZED = 0.15  # of the images
 _OVERRIDDEN, _CERTAINLY_OVERRIDDEN, _MIN_OVERRIDDEN = 0.05, 0.3, 3
 _MIXED, _PRECISIONS, _SINGLE = 0.05, 2, "float32"
 _EARLY, _LATE = STEP_PLACES[:1], STEP_PLACES[2:]
+_FIRST, _MIN_FIRST_STEPS = STEP_PLACES[0], 50  # of every call: one call alone proves nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +42,9 @@ class _Part:
     window: Window
     slower: float
 
-    def count(self, evidence: Evidence, histogram: Metric) -> float:
+    def count(self, evidence: Evidence, histogram: Metric, where: Where | None = None) -> float:
         """Return the number of observations in it."""
-        rate = evidence.now.rate(histogram, Statistic.COUNT, self.window)
+        rate = evidence.now.rate(histogram, Statistic.COUNT, self.window, where)
         return events(evidence, rate) / self.window.divisor
 
 
@@ -74,7 +68,7 @@ def _slow_places(places: tuple[str, ...], word: str) -> Judge:
             if (now := ratio(evidence.now, part.window)) is not None
             and now >= part.slower
             and (usual is None or now >= _RATIO_GROWN * usual or now >= _LARGE_RATIO)
-            and part.count(evidence, STEP_SECONDS) >= MIN_REQUESTS
+            and part.count(evidence, STEP_SECONDS, {STEP: _FIRST}) >= _MIN_FIRST_STEPS
         ]
         if not slow:
             return
@@ -205,8 +199,8 @@ def _precision_mixup(evidence: Evidence) -> Iterator[Sign]:
 _EFFECTS = frozenset({"device_saturated", "queue_saturated", "slow_steps"})
 _PLACE_LIMITS = (
     f"is >= {_SLOWER:g} over the window or >= {_SLOWER_IN_HALF:g} over its second half, and "
-    f">= {_RATIO_GROWN:g} times the usual ratio (or >= {_LARGE_RATIO}). Needs >= {MIN_REQUESTS} "
-    "steps"
+    f">= {_RATIO_GROWN:g} times the usual ratio (or >= {_LARGE_RATIO}). Needs "
+    f">= {_MIN_FIRST_STEPS} steps at the places {_FIRST}, those of ten calls"
 )
 
 STEP_CHECKS = (
