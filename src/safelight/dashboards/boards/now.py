@@ -82,7 +82,7 @@ def _service(limits: Thresholds) -> tuple[Panel, ...]:
             "How many requests per second?",
             "Requests per second, now and an hour ago.",
             PER_SECOND,
-            Query(_NOW.rate(REQUESTS), "now"),
+            Query(_NOW.rate(REQUESTS), "last five minutes"),
             Query(f"sum({_recorded('request:rate5m')} offset 1h)", "an hour ago"),
             onward=REQUEST,
         ),
@@ -101,7 +101,7 @@ def _service(limits: Thresholds) -> tuple[Panel, ...]:
             "95 % of the requests are faster, now and an hour ago. Red is above the limit of "
             "RequestP95High.",
             REQUEST_SECONDS.unit,
-            Query(_NOW.quantile(0.95, REQUEST_SECONDS), "now"),
+            Query(_NOW.quantile(0.95, REQUEST_SECONDS), "last five minutes"),
             Query(f"max({_recorded(_P95)} offset 1h)", "an hour ago"),
             limit=limits.request_p95_seconds,
             onward=REQUEST,

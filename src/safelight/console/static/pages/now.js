@@ -171,7 +171,7 @@ function trafficButton(number, name, address, says) {
     button.disabled = true;
     try {
       const { requests, seconds } = await sendJson("/data/demo", { service: number });
-      says.textContent = t("{count} requests in {time} are on their way.", { count: requests, time: format(seconds, "s") });
+      says.textContent = t("Up to {count} requests in {time} are on their way.", { count: requests, time: format(seconds, "s") });
       setTimeout(() => { button.disabled = false; says.textContent = ""; }, 1000 * seconds);
     } catch (error) {
       says.textContent = messageOf(error);
