@@ -71,6 +71,7 @@ def test_a_dot_on_a_curve_opens_its_request(page: Page) -> None:
     page.goto(f"/dashboards/{REQUEST}?seconds=900&refresh=0")
     panel = page.locator(".panel", has=page.locator(".links")).first
     expect(panel.locator("canvas").first).to_be_visible(timeout=SLOW)
+    page.wait_for_load_state("networkidle")  # nothing is drawn any more
     place = panel.locator(".plot").evaluate(
         """node => {
           const chart = echarts.getInstanceByDom(node);
