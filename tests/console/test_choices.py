@@ -26,6 +26,16 @@ def test_a_longer_range_has_points_farther_apart(seconds: int, step: int) -> Non
     assert 1_000_000.0 - step - 60 < span.begin <= 1_000_000.0
 
 
+@pytest.mark.parametrize(
+    ("scrape", "step", "rate"),
+    [(5, 15, 60), (15, 15, 60), (30, 30, 120), (60, 60, 240), (61, 60, 244)],
+)
+def test_points_and_rates_are_not_finer_than_the_scrapes(scrape: int, step: int, rate: int) -> None:
+    span = Span.of(0.0, 1800.0, scrape)
+    assert (span.step, span.rate_seconds) == (step, rate)
+    assert chosen(LIVE, {}, span).rate_interval == f"{rate}s"
+
+
 def test_the_last_point_of_a_long_range_is_now_and_viewers_of_a_minute_share_it() -> None:
     now = 1_800_000_000.0
     ends = {Span.of(now + late - 7 * 86_400, now + late).end for late in (1.0, 30.0, 60.0)}

@@ -44,7 +44,9 @@ def page(chromium: Browser, address: str) -> Iterator[Page]:
 def test_demo_traffic_is_seen_down_to_one_request(page: Page, address: str) -> None:
     page.goto("/")
     page.get_by_role("button", name="Send a minute of demo traffic to demo-edit").click()
-    expect(page.get_by_text("Up to 60 requests in 1 min are on their way.")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("Up to 60 requests in 1 min are on their way.")).to_be_visible(
+        timeout=SLOW
+    )
     again = httpx.post(f"{address}/data/demo", json={"service": 0}, timeout=30)
     assert again.status_code == 503
     assert "runs already" in again.json()["detail"]

@@ -25,6 +25,7 @@ from safelight.console.choices import Span, chosen
 from safelight.console.overview import Limits, Reader
 from safelight.console.pages import PAGES
 from safelight.console.panels import board_spec, curves, dots, is_instant
+from safelight.console.scrapes import count_query, scrape_seconds
 from safelight.console.sessions import Guarded, Sessions, lasting, session_of
 from safelight.dashboards.board import Board
 from safelight.dashboards.catalog import boards
@@ -145,6 +146,9 @@ class Console:
         if panel is None:
             raise UnknownRequest("panel")
         span = Span.of(*await self._range(request))
+        job = chosen(board, request.query_params, span).job
+        counts = await self._ask(count_query(job), span, instant=True)
+        span = span.scraped(scrape_seconds(counts))
         filled = chosen(board, request.query_params, span)
         instant = is_instant(panel)
         results = [

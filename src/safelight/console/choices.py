@@ -14,20 +14,25 @@ _SHORTEST_SECONDS, _LONGEST_SECONDS = 60.0, 400 * 86_400.0
 _LATEST = 4_102_444_800.0  # the year 2100
 _POINTS = 180  # of a curve
 _STEPS = (15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 86_400)
-_SCRAPE_SECONDS = 15  # a rate needs the scrape before its window
-_RATE_SECONDS = 60  # at least: four scrapes
+_SCRAPE_SECONDS = 15  # if nothing is known
+_RATE_SCRAPES, _RATE_SECONDS = 4, 60  # a rate needs some scrapes, and a rare request some time
+_NEARLY = 0.9  # scrapes come a little early or late
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A time range in seconds since 1970, and the distance of a curve's points in seconds."""
+    """A time range in seconds since 1970, and the distance of a curve's points in seconds.
+
+    `scrape` is the time between two scrapes in seconds: rates are taken over several.
+    """
 
     begin: float
     end: float
     step: int
+    scrape: int = _SCRAPE_SECONDS
 
     @classmethod
-    def of(cls, begin: float, end: float) -> "Span":
+    def of(cls, begin: float, end: float, scrape: int = _SCRAPE_SECONDS) -> "Span":
         """Return a range that ends at a whole minute, or step, so that viewers share answers.
 
         Its last point is now, also if its step is an hour: what began since then is seen.
@@ -37,15 +42,25 @@ class Span:
         length = end - begin
         if not _SHORTEST_SECONDS <= length <= _LONGEST_SECONDS or not 0 <= end <= _LATEST:
             raise InvalidParameter("Choose a time range from one minute to 400 days.")
-        step = next((step for step in _STEPS if length / step <= _POINTS), _STEPS[-1])
+        steps = (step for step in _STEPS if step >= max(_NEARLY * scrape, length / _POINTS))
+        step = next(steps, _STEPS[-1])
         grain = min(step, _RATE_SECONDS)
         last = -(-end // grain) * grain
-        return cls(last - -(-(last - begin) // step) * step, last, step)
+        return cls(last - -(-(last - begin) // step) * step, last, step, scrape)
 
     @property
     def seconds(self) -> int:
         """Return the length of the range."""
         return round(self.end - self.begin)
+
+    def scraped(self, seconds: int) -> "Span":
+        """Return the range for a service that is scraped so often."""
+        return Span.of(self.begin, self.end, seconds)
+
+    @property
+    def rate_seconds(self) -> int:
+        """Return the window of a rate, by Grafana's rule for `$__rate_interval`."""
+        return max(self.step + self.scrape, _RATE_SCRAPES * self.scrape, _RATE_SECONDS)
 
 
 def chosen(board: Board, values: Mapping[str, str], span: Span) -> Chosen:
@@ -64,7 +79,7 @@ def chosen(board: Board, values: Mapping[str, str], span: Span) -> Chosen:
             name: _matcher(values.get(name, ""))
             for name in ("job", "instance", "card_job", "card_instance")
         },
-        rate_interval=f"{max(span.step, _RATE_SECONDS) + _SCRAPE_SECONDS}s",
+        rate_interval=f"{span.rate_seconds}s",
         range=f"{span.seconds}s",
     )
 
