@@ -7,11 +7,19 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from safelight.errors import BodyTooLarge, InvalidParameter
+from safelight.errors import (
+    BodyTooLarge,
+    InvalidParameter,
+    MonitoringAbsent,
+    SafelightError,
+    Unusable,
+)
 
 _MOST_BYTES = 64 * 1024
 _SEND_LESS = "Send less at once."
 SMALLER_IMAGE = "Send a smaller image, or raise SAFELIGHT_BODY_LIMIT_BYTES."
+ABSENT = "prometheus_absent"  # pages say it once
+_BAD_GATEWAY = 502  # what the console needs does not answer
 _MOST_NAME = 80  # characters of a parameter's name in an error
 Content = TypeVar("Content", bound=BaseModel)
 
@@ -21,6 +29,15 @@ def answer(content: object, status: int = 200) -> Response:
     return Response(
         orjson.dumps(content), status, {"cache-control": "no-store"}, "application/json"
     )
+
+
+def failed(error: SafelightError) -> Response:
+    """Return what a page is told of an error."""
+    status = _BAD_GATEWAY if isinstance(error, Unusable) else error.status
+    content = {"reason": error.reason, "detail": str(error)}
+    if isinstance(error, MonitoringAbsent):
+        content |= {"reason": ABSENT, "address": error.address}
+    return answer(content, status)
 
 
 async def read_body(

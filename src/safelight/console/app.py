@@ -18,8 +18,9 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from safelight.console.answering import answer
+from safelight.console.answering import answer, failed
 from safelight.console.answers import Answers
+from safelight.console.attended import Attended
 from safelight.console.broadcast import Broadcast
 from safelight.console.choices import Span, chosen
 from safelight.console.overview import Limits, Reader
@@ -30,22 +31,13 @@ from safelight.dashboards.board import Board
 from safelight.dashboards.catalog import boards
 from safelight.diagnosis.evidence import Service, services
 from safelight.diagnosis.prometheus import Exemplar, Prometheus, Series
-from safelight.errors import (
-    InvalidParameter,
-    MonitoringAbsent,
-    MonitoringFailed,
-    SafelightError,
-    UnknownRequest,
-    Unusable,
-)
+from safelight.errors import InvalidParameter, MonitoringFailed, SafelightError, UnknownRequest
 from safelight.rules.uids import LIVE
 from safelight.translation import LANGUAGES, phrases_of
 
 STATIC = Path(__file__).parent / "static"
 _EVERY_SECONDS = 5.0
-_BAD_GATEWAY = 502  # what the console needs does not answer
 _LEFT = 499
-ABSENT = "prometheus_absent"  # pages say it once
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -240,7 +232,7 @@ def application(routes: Sequence[Route], sessions: Sessions) -> ASGIApp:
         ],
         exception_handlers={SafelightError: _failed, ClientDisconnect: _left},
     )
-    return _Secured(Guarded(app, sessions))
+    return _Secured(Guarded(Attended(app), sessions))
 
 
 async def _shell(_: Request) -> Response:
@@ -269,11 +261,7 @@ async def _left(_: Request, __: Exception) -> Response:
 
 async def _failed(_: Request, error: Exception) -> Response:
     assert isinstance(error, SafelightError)
-    status = _BAD_GATEWAY if isinstance(error, Unusable) else error.status
-    content = {"reason": error.reason, "detail": str(error)}
-    if isinstance(error, MonitoringAbsent):
-        content |= {"reason": ABSENT, "address": error.address}
-    return answer(content, status)
+    return failed(error)
 
 
 class _Secured:
