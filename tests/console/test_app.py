@@ -1,6 +1,8 @@
 """The console over HTTP, as a real process beside a real Prometheus."""
 
 import signal
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -13,6 +15,7 @@ from safelight.dashboards.variables import Chosen
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.stories.replay import free_port
 from tests.cli.running import started
+from tests.stack.waiting import eventually
 
 
 def data(address: str, path: str, **query: object) -> httpx.Response:
@@ -95,6 +98,25 @@ def test_live_data_arrives_as_events(address: str) -> None:
         assert answer.headers["content-type"].startswith("text/event-stream")
         line = next(line for line in answer.iter_lines() if line.startswith("data: "))
     assert '"job":"safelight"' in line
+
+
+def test_no_more_than_a_hundred_pages_are_open_and_their_places_are_given_back(
+    address: str,
+) -> None:
+    where = "127.0.0.1", int(address.rpartition(":")[2])
+    head = b"GET /data/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with ExitStack() as stack:
+        pages = [stack.enter_context(socket.create_connection(where, 60)) for _ in range(105)]
+        for each in pages:
+            each.sendall(head)
+        heads = [each.recv(12) for each in pages]
+        assert (heads.count(b"HTTP/1.1 200"), heads.count(b"HTTP/1.1 503")) == (100, 5)
+
+    def is_open() -> bool:
+        with httpx.stream("GET", f"{address}/data/live", timeout=60) as answer:
+            return answer.is_success
+
+    eventually(is_open, within=30, what="places are given back")
 
 
 def test_a_thousand_page_views_without_a_browser_leave_no_memory_behind(

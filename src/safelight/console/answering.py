@@ -1,11 +1,14 @@
 """Read and answer requests of the console's own routes."""
 
+from collections.abc import AsyncIterable, Mapping
+from contextlib import AsyncExitStack
 from typing import TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from safelight.errors import (
     BodyTooLarge,
@@ -22,6 +25,25 @@ ABSENT = "prometheus_absent"  # pages say it once
 _BAD_GATEWAY = 502  # what the console needs does not answer
 _MOST_NAME = 80  # characters of a parameter's name in an error
 Content = TypeVar("Content", bound=BaseModel)
+
+
+class Streamed(StreamingResponse):
+    """A stream that gives back what it holds, however it ends."""
+
+    def __init__(
+        self,
+        content: AsyncIterable[bytes],
+        status: int,
+        headers: Mapping[str, str],
+        held: AsyncExitStack,
+    ) -> None:
+        super().__init__(content, status, headers)
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        async with self._held:
+            await super().__call__(scope, receive, send)
 
 
 def answer(content: object, status: int = 200) -> Response:

@@ -5,6 +5,7 @@ No page needs another host: the console asks Prometheus, Alertmanager and the se
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,12 +14,12 @@ import orjson
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from safelight.console.answering import answer, failed
+from safelight.console.answering import Streamed, answer, failed
 from safelight.console.answers import Answers
 from safelight.console.attended import Attended
 from safelight.console.broadcast import Broadcast
@@ -171,9 +172,10 @@ class Console:
 
     async def stream(self, request: Request) -> Response:
         """Send the overview again and again, as server-sent events, while the session lasts."""
-        self.live.require_room()
-        events, headers = self._events(lasting(request)), {"x-accel-buffering": "no"}
-        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+        headers = {"content-type": "text/event-stream", "x-accel-buffering": "no"}
+        async with AsyncExitStack() as held:
+            held.enter_context(self.live.seat())
+            return Streamed(self._events(lasting(request)), 200, headers, held.pop_all())
 
     async def _events(self, lasts: Callable[[], bool]) -> AsyncIterator[bytes]:
         yield b"retry: 3000\n\n"
