@@ -41,6 +41,32 @@ def test_no_page_can_run_code_of_others_or_be_shown_inside_of_another(address: s
 def test_a_page_whose_name_leads_to_this_machine_cannot_read(address: str) -> None:
     answer = httpx.get(f"{address}/data/start", headers={"host": "evil.example"})
     assert answer.status_code == 403
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/nope", 404), ("/nope/x", 404), ("/requests/a%2Fb", 200)]
+)
+def test_people_who_came_to_no_page_get_the_console_which_says_so(
+    address: str, path: str, status: int
+) -> None:
+    page = httpx.get(f"{address}{path}", headers={"accept": "text/html,*/*;q=0.8"})
+    assert (page.status_code, page.headers["cache-control"]) == (status, "no-store")
+    assert "<title>Safelight</title>" in page.text
+
+
+@pytest.mark.parametrize("path", ["/nope", "/data/nope", "/static/nope.js"])
+def test_programs_and_scripts_get_no_page_that_is_not_there(address: str, path: str) -> None:
+    accept = "*/*" if path == "/nope" else "text/html"
+    answer = httpx.get(f"{address}{path}", headers={"accept": accept})
+    assert (answer.status_code, answer.text) == (404, "Not Found")
+
+
+def test_browsers_ask_for_each_script_again(address: str) -> None:
+    first = httpx.get(f"{address}/static/main.js")
+    assert first.headers["cache-control"] == "no-cache"
+    again = httpx.get(f"{address}/static/main.js", headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.headers["cache-control"]) == (304, "no-cache")
 
 
 @pytest.mark.parametrize("board", boards(), ids=lambda board: board.name)

@@ -4,7 +4,7 @@ No page needs another host: the console asks Prometheus, Alertmanager and the se
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,12 +12,12 @@ from pathlib import Path
 
 import orjson
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 
 from safelight.console.answering import Streamed, answer, failed
 from safelight.console.answers import Answers
@@ -38,16 +38,8 @@ from safelight.translation import LANGUAGES, phrases_of
 
 STATIC = Path(__file__).parent / "static"
 _EVERY_SECONDS = 5.0
-_LEFT = 499
-_HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-}
+_NOT_FOUND, _LEFT = 404, 499
+_NO_PAGES = ("/data/", "/service/", "/static/", "/words/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,27 +210,40 @@ class Console:
 
 
 def application(routes: Sequence[Route], sessions: Sessions) -> ASGIApp:
-    """Return the application with the routes of its parts, login and security headers."""
+    """Return the application with the routes of its parts, and login."""
     shells = [Route(page.path, _shell) for page in PAGES if page.path != "/dashboards"]
     app = Starlette(
         routes=[
             *shells,
             Route("/dashboards", _first_dashboard),
             Route("/dashboards/{uid}", _shell),
-            Route("/requests/{id}", _shell),
+            Route("/requests/{id:path}", _shell),
             *sessions.routes(),
             *routes,
             Route("/words/{language}", _words),
             Route("/healthz", _healthy),
-            Mount("/static", StaticFiles(directory=STATIC)),
+            Mount("/static", _Scripts(directory=STATIC)),
         ],
-        exception_handlers={SafelightError: _failed, ClientDisconnect: _left},
+        exception_handlers={
+            SafelightError: _failed,
+            ClientDisconnect: _left,
+            HTTPException: _unknown,
+        },
     )
-    return _Secured(Guarded(Attended(app), sessions))
+    return Guarded(Attended(app), sessions)
 
 
 async def _shell(_: Request) -> Response:
     return FileResponse(STATIC / "index.html", headers={"cache-control": "no-store"})
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    """Answer people who came to no page with the console, which says so."""
+    assert isinstance(error, HTTPException)
+    is_read = request.method in ("GET", "HEAD") and "text/html" in request.headers.get("accept", "")
+    if error.status_code == _NOT_FOUND and is_read and not request.url.path.startswith(_NO_PAGES):
+        return FileResponse(STATIC / "index.html", _NOT_FOUND, {"cache-control": "no-store"})
+    return Response(error.detail, error.status_code, error.headers, "text/plain")
 
 
 async def _first_dashboard(_: Request) -> Response:
@@ -266,19 +271,11 @@ async def _failed(_: Request, error: Exception) -> Response:
     return failed(error)
 
 
-class _Secured:
-    """Adds the security headers to every response."""
+class _Scripts(StaticFiles):
+    """Files that browsers keep, and ask for again: those of two versions must not meet."""
 
-    def __init__(self, app: ASGIApp, headers: Mapping[str, str] = _HEADERS) -> None:
-        self._app = app
-        self._headers = headers
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-
-        async def send_secured(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(self._headers)
-            await send(message)
-
-        await self._app(scope, receive, send_secured if scope["type"] == "http" else send)
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Return a file, or that the browser's is still right."""
+        found = await super().get_response(path, scope)
+        found.headers["cache-control"] = "no-cache"
+        return found
