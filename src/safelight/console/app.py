@@ -70,14 +70,21 @@ class Console:
         self._series: Answers[list[Series]] = Answers()
         self._exemplars: Answers[list[Exemplar]] = Answers()
         self._services: Answers[list[Service]] = Answers()
-        self._reader = Reader(prometheus, limits)
+        self._reader = Reader(prometheus, limits, judged=self._hurry)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.live = Broadcast(self._overview, _EVERY_SECONDS)
 
     def renew(self) -> None:
         """Draw the dashboards with the limits of now."""
         self._boards = {board.uid: board for board in boards(self._limits(self._namespace))}
 
+    def _hurry(self) -> None:
+        """Show the first diagnosis of a service as soon as it is there."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.live.hurry)
+
     async def _overview(self) -> bytes:
+        self._loop = asyncio.get_running_loop()
         return orjson.dumps(await asyncio.to_thread(self._reader.read))
 
     def routes(self) -> list[Route]:

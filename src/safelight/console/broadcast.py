@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from safelight.errors import Overloaded
 
@@ -22,7 +22,12 @@ class Broadcast:
         self._every_seconds = every_seconds
         self._latest = b""
         self._changed = asyncio.Condition()
+        self._hurried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    def hurry(self) -> None:
+        """Read again now: there is something new. Call it in the event loop's thread."""
+        self._hurried.set()
 
     @contextmanager
     def seat(self) -> Iterator[None]:
@@ -55,4 +60,6 @@ class Broadcast:
             async with self._changed:
                 self._latest, self.readings = latest, self.readings + 1
                 self._changed.notify_all()
-            await asyncio.sleep(self._every_seconds)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurried.wait(), self._every_seconds)
+            self._hurried.clear()
