@@ -26,7 +26,7 @@ from safelight.diagnosis.routine import trends
 from safelight.errors import InvalidParameter, MonitoringFailed, UnknownRequest
 from safelight.rules.thresholds import Thresholds
 from safelight.translation import Language
-from safelight.units import when
+from safelight.units import by_numbers, when
 
 _LATEST = 4_102_444_800.0  # the year 2100
 _BEFORE_SECONDS, _AFTER_SECONDS = 2 * 3600.0, 1800.0  # of the curves, around the moment
@@ -203,7 +203,7 @@ class Report:
             return Curve((), 0, "short", limit, str(error))
         lines = sorted(
             (_line(each, finding.sign.subject) for each in series),
-            key=lambda line: (not line.is_subject, line.name),
+            key=lambda line: (not line.is_subject, by_numbers(line.name)),
         )
         unit = unit_of(query, series)
         return Curve(lines[:_MOST_SERIES], max(0, len(lines) - _MOST_SERIES), unit, limit)
