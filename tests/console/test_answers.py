@@ -75,7 +75,7 @@ async def test_what_takes_longer_than_an_answer_is_kept_is_still_asked_once() ->
     second = asyncio.create_task(answers.of("x", lambda: False))
     await settle()
     goes_on.set()
-    assert await asyncio.gather(first, second) == [True, True]
+    assert all(await asyncio.gather(first, second))
     assert await answers.of("x", lambda: False)  # it is fresh from its end on
     now = 65.1
     assert not await answers.of("x", lambda: False)
