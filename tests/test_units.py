@@ -68,5 +68,5 @@ def test_a_noun_is_singular_or_plural(number: float, text: str) -> None:
 
 def test_texts_are_sorted_by_the_numbers_in_them() -> None:
     ordered = ["", "1-5", "6-10", "11-20", "51+", "a2", "a10", "b1"]
-    assert sorted(ordered[::-1], key=by_numbers) == ordered
+    assert sorted(set(ordered), key=by_numbers) == ordered
     assert by_numbers("9" * 5000)  # such a label is no error
