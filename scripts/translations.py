@@ -53,6 +53,8 @@ ANSWERED = (
     "service.",
     "This service is an older version, which cannot do this.",
     "This service has no second model. Start it with one: safelight serve A --shadow B.",
+    "The same action runs at this service already: a colleague began it, or you did on another "
+    "page. See in the log how it ends, and then decide again.",
     "A rollout began: callers compare the models now.",
     "B needs 50 requests at this step",
     "The canary found that the model is broken, and took this instance out of service. See "

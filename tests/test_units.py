@@ -2,7 +2,7 @@
 
 import pytest
 
-from safelight.units import counted, duration, percent, share, size, sizes
+from safelight.units import by_numbers, counted, duration, percent, share, size, sizes
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,9 @@ def test_a_measured_share_is_rounded(ratio: float, text: str) -> None:
 )
 def test_a_noun_is_singular_or_plural(number: float, text: str) -> None:
     assert counted(number, "request") == text
+
+
+def test_texts_are_sorted_by_the_numbers_in_them() -> None:
+    ordered = ["", "1-5", "6-10", "11-20", "51+", "a2", "a10", "b1"]
+    assert sorted(set(ordered), key=by_numbers) == ordered
+    assert by_numbers("9" * 5000)  # such a label is no error

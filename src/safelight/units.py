@@ -1,10 +1,12 @@
 """Format durations, bytes, shares, counts and times as text, the same everywhere."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 _DURATIONS = ((1, 1e-3, "ms"), (120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h"))
 _DAY = 86_400
+_PARTS = re.compile(r"(\D*)(\d{0,15})")
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -42,6 +44,12 @@ def share(ratio: float) -> str:
 def counted(number: float, noun: str) -> str:
     """Return a number with its noun, singular or plural: `1 request`, `12 requests`."""
     return f"{number:.0f} {noun}{'' if round(number) == 1 else 's'}"
+
+
+def by_numbers(text: str) -> tuple[tuple[str, int], ...]:
+    """Return a key that sorts texts by the numbers in them: 1-5, 6-10, 11-20."""
+    parts = _PARTS.findall(text)
+    return tuple((words, int(digits or 0)) for words, digits in parts)
 
 
 def when(at: float) -> str:

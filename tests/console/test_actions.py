@@ -3,8 +3,10 @@
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -317,6 +319,37 @@ def test_an_action_is_in_the_log_before_it_is_done(tmp_path: Path) -> None:
         assert json.loads(line)["result"] == "running"
         [entry] = log_of(anna)
         assert entry["result"] == "done"
+
+
+def test_of_two_operators_at_once_the_second_is_told_that_the_first_acts(tmp_path: Path) -> None:
+    began, may = threading.Event(), threading.Event()
+
+    def slow(handler: BaseHTTPRequestHandler) -> None:
+        began.set()
+        assert may.wait(60)
+        say(handler, 200)
+
+    with (
+        answering(slow) as url,
+        keyed(tmp_path, tmp_path / "state", url) as address,
+        viewer(address, OPERATING) as anna,
+        viewer(address, OTHER) as cleo,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        first = pool.submit(act, anna, "pin", level=1)
+        assert began.wait(30)
+        try:
+            second = act(cleo, "pin", level=2)
+            other = pool.submit(act, cleo, "release")  # what ends an action is never held up
+        finally:
+            may.set()
+        assert (second.status_code, second.json()["result"]) == (409, "refused")
+        assert "a colleague began it" in second.json()["detail"]
+        assert first.result().json()["result"] == "done"
+        assert other.result().json()["result"] == "done"
+        results = [(each["name"], each["result"]) for each in anna.get("/data/actions").json()]
+        assert ("cleo", "refused") in results
+        assert act(cleo, "pin", level=2).json()["result"] == "done"
 
 
 def test_what_cannot_be_logged_is_not_done(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from threading import Event
 import pytest
 
 from safelight.console.answers import Answers
-from safelight.errors import MonitoringFailed
+from safelight.errors import MonitoringFailed, Overloaded
 
 
 async def test_many_viewers_ask_one_question_once() -> None:
@@ -59,3 +59,63 @@ async def test_a_flood_of_different_questions_is_forgotten() -> None:
     for number in range(600):
         await answers.of(number, lambda: 0)
     assert len(answers._kept) == 500
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_what_takes_longer_than_an_answer_is_kept_is_still_asked_once() -> None:
+    now, goes_on = 0.0, Event()
+    answers: Answers[bool] = Answers(clock=lambda: now)
+    first = asyncio.create_task(answers.of("x", lambda: goes_on.wait(30)))
+    await settle()
+    now = 60.0
+    second = asyncio.create_task(answers.of("x", lambda: False))
+    await settle()
+    goes_on.set()
+    assert all(await asyncio.gather(first, second))
+    assert await answers.of("x", lambda: False)  # it is fresh from its end on
+    now = 65.1
+    assert not await answers.of("x", lambda: False)
+    assert answers.asked == 2
+
+
+async def test_a_question_that_all_viewers_have_left_is_not_asked() -> None:
+    answers: Answers[bool] = Answers()
+    goes_on = Event()
+    running = [
+        asyncio.create_task(answers.of(number, lambda: goes_on.wait(30))) for number in range(4)
+    ]
+    await settle()
+    gone = [asyncio.create_task(answers.of("gone", lambda: True)) for _ in range(2)]
+    stays = asyncio.create_task(answers.of("stays", lambda: True))
+    await settle()
+    assert answers.waiting == 2
+    for each in gone:
+        each.cancel()
+    await settle()
+    assert answers.waiting == 1
+    goes_on.set()
+    assert await stays
+    await asyncio.gather(*running)
+    assert answers.asked == 5
+    assert not await answers.of("gone", lambda: False)
+    assert answers.waiting == 0
+
+
+async def test_more_questions_than_can_wait_are_refused_at_once() -> None:
+    answers: Answers[bool] = Answers()
+    goes_on = Event()
+    asked = []
+    for number in range(104):
+        asked.append(asyncio.create_task(answers.of(number, lambda: goes_on.wait(30))))
+        await settle()
+    with pytest.raises(Overloaded, match="Too many questions wait"):
+        await answers.of("one more", lambda: True)
+    shared = asyncio.create_task(answers.of(3, lambda: False))  # this one is asked already
+    await settle()
+    goes_on.set()
+    assert all(await asyncio.gather(*asked, shared))
+    assert await answers.of("one more", lambda: True)

@@ -1,6 +1,8 @@
 """The console over HTTP, as a real process beside a real Prometheus."""
 
 import signal
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -13,6 +15,7 @@ from safelight.dashboards.variables import Chosen
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.stories.replay import free_port
 from tests.cli.running import started
+from tests.stack.waiting import eventually
 
 
 def data(address: str, path: str, **query: object) -> httpx.Response:
@@ -38,6 +41,32 @@ def test_no_page_can_run_code_of_others_or_be_shown_inside_of_another(address: s
 def test_a_page_whose_name_leads_to_this_machine_cannot_read(address: str) -> None:
     answer = httpx.get(f"{address}/data/start", headers={"host": "evil.example"})
     assert answer.status_code == 403
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/nope", 404), ("/nope/x", 404), ("/requests/a%2Fb", 200)]
+)
+def test_people_who_came_to_no_page_get_the_console_which_says_so(
+    address: str, path: str, status: int
+) -> None:
+    page = httpx.get(f"{address}{path}", headers={"accept": "text/html,*/*;q=0.8"})
+    assert (page.status_code, page.headers["cache-control"]) == (status, "no-store")
+    assert "<title>Safelight</title>" in page.text
+
+
+@pytest.mark.parametrize("path", ["/nope", "/data/nope", "/static/nope.js"])
+def test_programs_and_scripts_get_no_page_that_is_not_there(address: str, path: str) -> None:
+    accept = "*/*" if path == "/nope" else "text/html"
+    answer = httpx.get(f"{address}{path}", headers={"accept": accept})
+    assert (answer.status_code, answer.text) == (404, "Not Found")
+
+
+def test_browsers_ask_for_each_script_again(address: str) -> None:
+    first = httpx.get(f"{address}/static/main.js")
+    assert first.headers["cache-control"] == "no-cache"
+    again = httpx.get(f"{address}/static/main.js", headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.headers["cache-control"]) == (304, "no-cache")
 
 
 @pytest.mark.parametrize("board", boards(), ids=lambda board: board.name)
@@ -95,6 +124,25 @@ def test_live_data_arrives_as_events(address: str) -> None:
         assert answer.headers["content-type"].startswith("text/event-stream")
         line = next(line for line in answer.iter_lines() if line.startswith("data: "))
     assert '"job":"safelight"' in line
+
+
+def test_no_more_than_a_hundred_pages_are_open_and_their_places_are_given_back(
+    address: str,
+) -> None:
+    where = "127.0.0.1", int(address.rpartition(":")[2])
+    head = b"GET /data/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with ExitStack() as stack:
+        pages = [stack.enter_context(socket.create_connection(where, 60)) for _ in range(105)]
+        for each in pages:
+            each.sendall(head)
+        heads = [each.recv(12) for each in pages]
+        assert (heads.count(b"HTTP/1.1 200"), heads.count(b"HTTP/1.1 503")) == (100, 5)
+
+    def is_open() -> bool:
+        with httpx.stream("GET", f"{address}/data/live", timeout=60) as answer:
+            return answer.is_success
+
+    eventually(is_open, within=30, what="places are given back")
 
 
 def test_a_thousand_page_views_without_a_browser_leave_no_memory_behind(

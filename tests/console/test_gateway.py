@@ -14,13 +14,15 @@ from starlette.types import Message
 
 from safelight.console import gateway
 from safelight.console.gateway import ROUTES
-from safelight.errors import MalformedBody
+from safelight.console.sessions import ANYONE
+from safelight.errors import MalformedBody, Overloaded
 from safelight.serving.http.keys import hashed
 from safelight.serving.http.scopes import ACCEPTED
 from safelight.stack.tools.samples import photo
 from safelight.stories.replay import free_port
 from tests.console.running import console
 from tests.serving.conftest import RealService, serving
+from tests.stack.waiting import eventually
 
 SENDING, VIEWING = "sl-sending-key", "sl-viewing-key"
 KEYS = f"anna:view+infer={hashed(SENDING)},ben:view={hashed(VIEWING)}"
@@ -89,6 +91,9 @@ def test_a_mistake_keeps_the_services_words(anna: httpx.Client) -> None:
         ("/service/0/nothing", 404),
         ("/service/9/v1/models", 404),
         ("/service/x/v1/models", 404),
+        ("/service/-1/v1/models", 404),
+        ("/service/%C2%B2/v1/models", 404),
+        (f"/service/{'1' * 5000}/v1/models", 404),
         ("/service/0/v1/requests/%2E%2E/events", 404),
         ("/service/0/v1/images/%2E%2E", 404),
     ],
@@ -194,13 +199,59 @@ def test_slow_uploads_keep_nobody_from_reading(anna: httpx.Client) -> None:
         assert anna.get("/service/0/v1/models").is_success
 
 
+def test_open_streams_keep_nobody_from_a_service(anna: httpx.Client) -> None:
+    where = anna.base_url.host, int(anna.base_url.port or 0)
+    cookies = "; ".join(f"{name}={value}" for name, value in anna.cookies.items())
+    head = (
+        "GET /service/0/v1/requests/x/events HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"Cookie: {cookies}\r\n\r\n"
+    ).encode()
+    with ExitStack() as stack:
+        streams = [stack.enter_context(socket.create_connection(where, 30)) for _ in range(110)]
+        for each in streams:
+            each.sendall(head)
+        assert anna.get("/service/0/v1/models").is_success
+        heads = [each.recv(12) for each in streams]
+        assert heads.count(b"HTTP/1.1 503") == 94
+        assert set(heads) == {b"HTTP/1.1 503", b"HTTP/1.1 404"}  # nobody sent that request
+
+    def is_refused() -> bool:
+        return anna.get("/service/0/v1/requests/x/events").status_code == 503
+
+    eventually(lambda: not is_refused(), within=60, what="streams that ended are not counted")
+
+
+def test_a_stream_of_events_counts_until_it_ends() -> None:
+    forwarding = gateway.Gateway((), 100)
+    with ExitStack() as held:
+        for _ in range(64):
+            held.enter_context(forwarding._turn("events", 64))
+        with pytest.raises(Overloaded, match="too many requests"), forwarding._turn("events", 64):
+            pass
+    assert not forwarding._running
+
+
+async def test_no_free_connection_is_not_called_a_service_that_is_down() -> None:
+    def busy(_: httpx.Request) -> httpx.Response:
+        raise httpx.PoolTimeout("")
+
+    forwarding = gateway.Gateway(("http://127.0.0.1:9",), 100)
+    forwarding._client = httpx.AsyncClient(transport=httpx.MockTransport(busy))
+    with pytest.raises(Overloaded):
+        await forwarding.send(ANYONE, 0, ("GET", "/readyz", b""), 1.0)
+    request = Request({"type": "http", "method": "GET", "headers": []}, never)
+    asked = forwarding._client.build_request("GET", "http://127.0.0.1:9")
+    with pytest.raises(Overloaded):
+        await forwarding._answer(request, forwarding._client, asked)
+
+
+async def never() -> Message:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
 def test_an_upload_that_does_not_arrive_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateway, "_UPLOAD_SECONDS", 0.05)
-
-    async def never() -> Message:
-        await asyncio.Event().wait()
-        raise AssertionError
-
     request = Request({"type": "http", "method": "POST", "headers": []}, never)
     with pytest.raises(MalformedBody, match="did not arrive"):
         asyncio.run(gateway.Gateway((), 100)._body(request))

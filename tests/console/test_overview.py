@@ -1,16 +1,23 @@
 """The page Now says which service needs somebody, by the data of a real Prometheus."""
 
+from contextlib import suppress
+from threading import Barrier, BrokenBarrierError, Event
+
 import pytest
 
 from safelight.console.overview import Overview, Reader, state
 from safelight.dashboards.board import Better, Panel, Shape
-from safelight.diagnosis.prometheus import Prometheus
+from safelight.diagnosis.prometheus import Prometheus, Series
+from safelight.errors import MonitoringFailed
 from safelight.rules.thresholds import Thresholds
 
 
 @pytest.fixture(scope="module")
 def overview(past: Prometheus) -> Overview:
-    return Reader(past, lambda _: Thresholds()).read()
+    reader = Reader(past, lambda _: Thresholds())
+    reader.read()
+    reader.wait()
+    return reader.read()
 
 
 def test_each_service_has_the_eight_numbers_of_the_live_dashboard(overview: Overview) -> None:
@@ -35,22 +42,102 @@ def test_a_number_has_its_values_of_the_last_half_hour(overview: Overview) -> No
 
 def test_a_service_has_the_first_finding_of_its_diagnosis(overview: Overview) -> None:
     [service] = overview.services
+    assert service.is_judged
     assert service.finding is not None
     assert "change_background" in service.finding["title"] + service.finding["verdict"]
     assert service.finding["remedy"]
 
 
+def test_the_numbers_do_not_wait_for_the_diagnosis(past: Prometheus) -> None:
+    may, told = Event(), []
+
+    class Slow(Prometheus):
+        """Answers no question for a curve until it may."""
+
+        def curve(self, *asked: object) -> list[Series]:
+            """Return a curve."""
+            assert may.wait(60)
+            return super().curve(*asked)  # type: ignore[arg-type]
+
+    with Slow(past.url) as slow:
+        reader = Reader(slow, lambda _: Thresholds(), judged=lambda: told.append("judged"))
+        [service] = reader.read().services
+        assert (len(service.stats), service.finding, service.is_judged) == (8, None, False)
+        assert service.stats[0].values
+        assert told == []
+        may.set()
+        reader.wait()
+        assert told == ["judged"]
+        [service] = reader.read().services
+        assert service.is_judged
+        assert service.finding is not None
+
+
+def test_the_questions_of_a_reading_are_asked_in_parallel(past: Prometheus) -> None:
+    together = Barrier(6)
+
+    class Counted(Prometheus):
+        """Answers a question for a number when six are asked."""
+
+        def instant(self, query: str, at: float) -> list[Series]:
+            """Return numbers."""
+            with suppress(BrokenBarrierError):
+                together.wait(10)
+                parallel.append(query)
+            return super().instant(query, at)
+
+    parallel: list[str] = []
+    with Counted(past.url) as counted:
+        reader = Reader(counted, lambda _: Thresholds())
+        reader.read()
+        assert len(parallel) >= 6
+        together.abort()
+        reader.wait()
+
+
 def test_a_diagnosis_is_kept_for_half_a_minute(past: Prometheus) -> None:
     now = 0.0
     reader = Reader(past, lambda _: Thresholds(), clock=lambda: now)
-    reader.read()
-    began = past.requests
-    reader.read()
-    cheap = past.requests - began
+
+    def questions() -> int:
+        began = past.requests
+        reader.read()
+        reader.wait()
+        return past.requests - began
+
+    first = questions()
+    assert questions() < first
     now = 30.0
-    began = past.requests
-    reader.read()
-    assert past.requests - began > cheap
+    assert questions() == first
+
+
+def test_a_service_whose_diagnosis_fails_is_not_called_judged(past: Prometheus) -> None:
+    now, fails = 0.0, False
+
+    class Failing(Prometheus):
+        """Fails when told so."""
+
+        def curve(self, *asked: object) -> list[Series]:
+            """Return a curve."""
+            if fails:
+                raise MonitoringFailed("too slow")
+            return super().curve(*asked)  # type: ignore[arg-type]
+
+    with Failing(past.url) as failing:
+        reader = Reader(failing, lambda _: Thresholds(), clock=lambda: now)
+
+        def is_judged() -> bool:
+            reader.read()
+            reader.wait()
+            [service] = reader.read().services
+            reader.wait()
+            return service.is_judged
+
+        assert is_judged()
+        now, fails = 30.0, True
+        assert not is_judged()
+        fails = False
+        assert is_judged()
 
 
 def test_a_prometheus_that_is_gone_is_said_in_words() -> None:

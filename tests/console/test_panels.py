@@ -6,6 +6,7 @@ from safelight.console.panels import Dot, board_spec, curves, dots, is_instant
 from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.catalog import boards
 from safelight.diagnosis.prometheus import Exemplar, Series
+from safelight.metrics.buckets import STEP_PLACES
 
 
 def panel(shape: Shape, *queries: Query) -> Panel:
@@ -29,6 +30,14 @@ def test_a_legend_has_the_values_of_its_labels() -> None:
     [curve], _ = curves(drawn, [[series]])
     assert curve.legend == "a on b, "
     assert curve.labels == {"job": "a", "instance": "b"}
+
+
+def test_steps_are_in_the_order_of_their_positions() -> None:
+    drawn = panel(Shape.LINES, Query("x", "{{step}}"))
+    places = sorted(STEP_PLACES)  # as Prometheus sorts them
+    assert places != list(STEP_PLACES)
+    found, _ = curves(drawn, [[Series({"step": each}, ((0.0, 1.0),)) for each in places]])
+    assert [each.legend for each in found] == list(STEP_PLACES)
 
 
 def test_buckets_are_those_between_two_edges_in_their_order() -> None:

@@ -8,13 +8,16 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from safelight.console.report import unit_of
+from safelight.console.choices import Span
+from safelight.console.report import Report, unit_of
 from safelight.diagnosis.prometheus import Prometheus, Series
+from safelight.metrics.buckets import STEP_PLACES
 from safelight.rules.thresholds import Thresholds
 from safelight.stories.replay import free_port
 from tests.console.browsing import SLOW, opened
 from tests.console.conftest import FAILING
 from tests.console.running import console
+from tests.diagnosis.test_checks import slow_at_first
 
 
 def ask(address: str, path: str = "", **query: str | float) -> httpx.Response:
@@ -120,6 +123,17 @@ def test_a_curve_has_the_unit_that_its_names_tell(
 
 
 # ── In the browser ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_curves_of_steps_are_in_the_order_of_their_positions() -> None:
+    rows = [{"metric": {"step": each}, "values": [[0, "1"]]} for each in sorted(STEP_PLACES)]
+    content = {"status": "success", "data": {"resultType": "matrix", "result": rows}}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=content))
+    finding = slow_at_first()
+    with Prometheus("http://prometheus", transport=transport) as prometheus:
+        report = Report(prometheus, lambda _: Thresholds())
+        curve = report._curve(finding, finding.sign.exhibits[0], Span(0.0, 60.0, 60))
+    assert [line.name for line in curve.lines] == list(STEP_PLACES)
 
 
 @pytest.fixture

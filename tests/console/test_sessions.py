@@ -21,6 +21,7 @@ from tests.reading import FakeClock
 
 HOUR = 3600.0
 ANNA = Key("anna", hashed("sl-anna"), frozenset({"view"}))
+BEN = Key("ben", hashed("sl-ben"), frozenset({"view"}))
 SENDER = Key("sender", hashed("sl-sender"), frozenset({"infer"}))
 
 
@@ -43,6 +44,9 @@ def test_a_session_ends_when_its_key_is_removed() -> None:
     valid.clear()
     with pytest.raises(Unauthorized):
         sessions.find(token)
+    valid.append(ANNA)
+    with pytest.raises(Unauthorized):  # a key that comes back brings no session back
+        sessions.find(token)
 
 
 @pytest.mark.parametrize(
@@ -53,12 +57,29 @@ def test_only_a_key_that_may_look_begins_a_session(key: str, error: type[Excepti
         Sessions(Keys(lambda: (ANNA, SENDER))).begin(key)
 
 
-def test_the_oldest_of_more_than_a_thousand_sessions_ends() -> None:
-    sessions = Sessions(Keys(lambda: (ANNA,)))
-    first, *others = [sessions.begin("sl-anna") for _ in range(1001)]
-    assert sessions.find(others[0]).name == "anna"
+def test_logins_with_one_key_end_no_session_of_another_key() -> None:
+    sessions = Sessions(Keys(lambda: (ANNA, BEN)))
+    anna = sessions.begin("sl-anna")
+    first, second, *others = [sessions.begin("sl-ben") for _ in range(40)]
+    sessions.find(first)  # so the second was not used for longest
+    others += [sessions.begin("sl-ben")]
+    assert {sessions.find(token).name for token in (first, *others)} == {"ben"}
     with pytest.raises(Unauthorized):
-        sessions.find(first)
+        sessions.find(second)
+    for _ in range(1001):
+        sessions.begin("sl-ben")
+    assert sessions.find(anna).name == "anna"
+
+
+def test_of_more_than_a_thousand_sessions_the_one_not_used_for_longest_ends() -> None:
+    many = [Key(f"k{n}", hashed(f"sl-{n}"), frozenset({"view"})) for n in range(26)]
+    sessions = Sessions(Keys(lambda: tuple(many)))
+    used, unused, *_ = [sessions.begin(f"sl-{n % 25}") for n in range(1000)]
+    sessions.find(used)
+    sessions.begin("sl-25")
+    assert sessions.find(used).name == "k0"
+    with pytest.raises(Unauthorized):
+        sessions.find(unused)
 
 
 def test_without_keys_everyone_may_do_everything() -> None:

@@ -432,6 +432,11 @@ def test_one_call_alone_does_not_show_that_its_last_steps_are_slow() -> None:
     assert found(12) == ["slow_late_steps"]
 
 
+def test_steps_are_named_in_the_order_of_their_positions() -> None:
+    [exhibit] = slow_at_first().sign.exhibits
+    assert exhibit.says == "mean step time by place: 1-5: 2 s, 6-10: 200 ms, 11-20: 200 ms"
+
+
 def test_advice_on_cudnn_is_given_for_a_gpu_by_nvidia_only() -> None:
     assert "cudnn" in " ".join(slow_at_first(device="cuda:0").check.remedy)
     for device in ({"device": "cpu"}, {"device": "mps"}, {}):

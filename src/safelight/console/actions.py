@@ -24,11 +24,15 @@ from safelight.serving.http.scopes import OPERATE
 _ACT_SECONDS = 300.0  # a model may load for so long
 _ANYONE = "anyone on this machine"
 _MOST_DETAIL = 500
-_BAD_GATEWAY, _UNAUTHORIZED = 502, 401
+_BAD_GATEWAY, _UNAUTHORIZED, _CONFLICT = 502, 401, 409
 DONE, REFUSED, FAILED, UNKNOWN, RUNNING = "done", "refused", "failed", "unknown", "running"
 _LOST = (
     "{url} was asked, and its answer was lost: nobody knows whether it was done. Look at what is "
     "so now before you try again."
+)
+_BUSY = (
+    "The same action runs at this service already: a colleague began it, or you did on another "
+    "page. See in the log how it ends, and then decide again."
 )
 _KEYLESS = (
     "{url} wants an API key. Start the console with the same SAFELIGHT_API_KEYS_FILE as the "
@@ -71,6 +75,7 @@ class Actions:
         self._audit = audit
         self._reload = reload
         self._running: set[str] = set()
+        self._busy: set[tuple[str, int]] = set()  # actions, with the number of the service
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -130,6 +135,17 @@ class Actions:
             self._running.discard(name)
 
     async def _outcome(self, act: Act, number: int, session: Session, content: bytes) -> Outcome:
+        """Act, unless the same action runs there: of two at once, nobody could say which lasts."""
+        busy = act.name, number
+        if busy in self._busy:
+            return Outcome(REFUSED, _CONFLICT, _BUSY)
+        self._busy.add(busy)
+        try:
+            return await self._done(act, number, session, content)
+        finally:
+            self._busy.discard(busy)
+
+    async def _done(self, act: Act, number: int, session: Session, content: bytes) -> Outcome:
         if not act.route:
             return await self._reloaded()
         url = self._gateway.origin(number)

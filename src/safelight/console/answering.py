@@ -1,19 +1,49 @@
 """Read and answer requests of the console's own routes."""
 
+from collections.abc import AsyncIterable, Mapping
+from contextlib import AsyncExitStack
 from typing import TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from safelight.errors import BodyTooLarge, InvalidParameter
+from safelight.errors import (
+    BodyTooLarge,
+    InvalidParameter,
+    MonitoringAbsent,
+    SafelightError,
+    Unusable,
+)
 
 _MOST_BYTES = 64 * 1024
 _SEND_LESS = "Send less at once."
 SMALLER_IMAGE = "Send a smaller image, or raise SAFELIGHT_BODY_LIMIT_BYTES."
+ABSENT = "prometheus_absent"  # pages say it once
+_BAD_GATEWAY = 502  # what the console needs does not answer
 _MOST_NAME = 80  # characters of a parameter's name in an error
 Content = TypeVar("Content", bound=BaseModel)
+
+
+class Streamed(StreamingResponse):
+    """A stream that gives back what it holds, however it ends."""
+
+    def __init__(
+        self,
+        content: AsyncIterable[bytes],
+        status: int,
+        headers: Mapping[str, str],
+        held: AsyncExitStack,
+    ) -> None:
+        super().__init__(content, status, headers)
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        async with self._held:
+            await super().__call__(scope, receive, send)
 
 
 def answer(content: object, status: int = 200) -> Response:
@@ -21,6 +51,15 @@ def answer(content: object, status: int = 200) -> Response:
     return Response(
         orjson.dumps(content), status, {"cache-control": "no-store"}, "application/json"
     )
+
+
+def failed(error: SafelightError) -> Response:
+    """Return what a page is told of an error."""
+    status = _BAD_GATEWAY if isinstance(error, Unusable) else error.status
+    content = {"reason": error.reason, "detail": str(error)}
+    if isinstance(error, MonitoringAbsent):
+        content |= {"reason": ABSENT, "address": error.address}
+    return answer(content, status)
 
 
 async def read_body(

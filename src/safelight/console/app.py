@@ -4,22 +4,24 @@ No page needs another host: the console asks Prometheus, Alertmanager and the se
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import orjson
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 
-from safelight.console.answering import answer
+from safelight.console.answering import Streamed, answer, failed
 from safelight.console.answers import Answers
+from safelight.console.attended import Attended
 from safelight.console.broadcast import Broadcast
 from safelight.console.choices import Span, chosen
 from safelight.console.overview import Limits, Reader
@@ -31,31 +33,14 @@ from safelight.dashboards.board import Board
 from safelight.dashboards.catalog import boards
 from safelight.diagnosis.evidence import Service, services
 from safelight.diagnosis.prometheus import Exemplar, Prometheus, Series
-from safelight.errors import (
-    InvalidParameter,
-    MonitoringAbsent,
-    MonitoringFailed,
-    SafelightError,
-    UnknownRequest,
-    Unusable,
-)
+from safelight.errors import InvalidParameter, MonitoringFailed, SafelightError, UnknownRequest
 from safelight.rules.uids import LIVE
 from safelight.translation import LANGUAGES, phrases_of
 
 STATIC = Path(__file__).parent / "static"
 _EVERY_SECONDS = 5.0
-_BAD_GATEWAY = 502  # what the console needs does not answer
-_LEFT = 499
-ABSENT = "prometheus_absent"  # pages say it once
-_HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-}
+_NOT_FOUND, _LEFT = 404, 499
+_NO_PAGES = ("/data/", "/service/", "/static/", "/words/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +71,21 @@ class Console:
         self._series: Answers[list[Series]] = Answers()
         self._exemplars: Answers[list[Exemplar]] = Answers()
         self._services: Answers[list[Service]] = Answers()
-        self._reader = Reader(prometheus, limits)
+        self._reader = Reader(prometheus, limits, judged=self._hurry)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.live = Broadcast(self._overview, _EVERY_SECONDS)
 
     def renew(self) -> None:
         """Draw the dashboards with the limits of now."""
         self._boards = {board.uid: board for board in boards(self._limits(self._namespace))}
 
+    def _hurry(self) -> None:
+        """Show the first diagnosis of a service as soon as it is there."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.live.hurry)
+
     async def _overview(self) -> bytes:
+        self._loop = asyncio.get_running_loop()
         return orjson.dumps(await asyncio.to_thread(self._reader.read))
 
     def routes(self) -> list[Route]:
@@ -183,9 +175,10 @@ class Console:
 
     async def stream(self, request: Request) -> Response:
         """Send the overview again and again, as server-sent events, while the session lasts."""
-        self.live.require_room()
-        events, headers = self._events(lasting(request)), {"x-accel-buffering": "no"}
-        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+        headers = {"content-type": "text/event-stream", "x-accel-buffering": "no"}
+        async with AsyncExitStack() as held:
+            held.enter_context(self.live.seat())
+            return Streamed(self._events(lasting(request)), 200, headers, held.pop_all())
 
     async def _events(self, lasts: Callable[[], bool]) -> AsyncIterator[bytes]:
         yield b"retry: 3000\n\n"
@@ -228,27 +221,40 @@ class Console:
 
 
 def application(routes: Sequence[Route], sessions: Sessions) -> ASGIApp:
-    """Return the application with the routes of its parts, login and security headers."""
+    """Return the application with the routes of its parts, and login."""
     shells = [Route(page.path, _shell) for page in PAGES if page.path != "/dashboards"]
     app = Starlette(
         routes=[
             *shells,
             Route("/dashboards", _first_dashboard),
             Route("/dashboards/{uid}", _shell),
-            Route("/requests/{id}", _shell),
+            Route("/requests/{id:path}", _shell),
             *sessions.routes(),
             *routes,
             Route("/words/{language}", _words),
             Route("/healthz", _healthy),
-            Mount("/static", StaticFiles(directory=STATIC)),
+            Mount("/static", _Scripts(directory=STATIC)),
         ],
-        exception_handlers={SafelightError: _failed, ClientDisconnect: _left},
+        exception_handlers={
+            SafelightError: _failed,
+            ClientDisconnect: _left,
+            HTTPException: _unknown,
+        },
     )
-    return _Secured(Guarded(app, sessions))
+    return Guarded(Attended(app), sessions)
 
 
 async def _shell(_: Request) -> Response:
     return FileResponse(STATIC / "index.html", headers={"cache-control": "no-store"})
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    """Answer people who came to no page with the console, which says so."""
+    assert isinstance(error, HTTPException)
+    is_read = request.method in ("GET", "HEAD") and "text/html" in request.headers.get("accept", "")
+    if error.status_code == _NOT_FOUND and is_read and not request.url.path.startswith(_NO_PAGES):
+        return FileResponse(STATIC / "index.html", _NOT_FOUND, {"cache-control": "no-store"})
+    return Response(error.detail, error.status_code, error.headers, "text/plain")
 
 
 async def _first_dashboard(_: Request) -> Response:
@@ -273,26 +279,14 @@ async def _left(_: Request, __: Exception) -> Response:
 
 async def _failed(_: Request, error: Exception) -> Response:
     assert isinstance(error, SafelightError)
-    status = _BAD_GATEWAY if isinstance(error, Unusable) else error.status
-    content = {"reason": error.reason, "detail": str(error)}
-    if isinstance(error, MonitoringAbsent):
-        content |= {"reason": ABSENT, "address": error.address}
-    return answer(content, status)
+    return failed(error)
 
 
-class _Secured:
-    """Adds the security headers to every response."""
+class _Scripts(StaticFiles):
+    """Files that browsers keep, and ask for again: those of two versions must not meet."""
 
-    def __init__(self, app: ASGIApp, headers: Mapping[str, str] = _HEADERS) -> None:
-        self._app = app
-        self._headers = headers
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-
-        async def send_secured(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(self._headers)
-            await send(message)
-
-        await self._app(scope, receive, send_secured if scope["type"] == "http" else send)
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Return a file, or that the browser's is still right."""
+        found = await super().get_response(path, scope)
+        found.headers["cache-control"] = "no-cache"
+        return found

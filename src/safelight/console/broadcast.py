@@ -1,7 +1,8 @@
 """One reader, many viewers: the overview is read once, and every viewer gets the same bytes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from safelight.errors import Overloaded
 
@@ -21,30 +22,37 @@ class Broadcast:
         self._every_seconds = every_seconds
         self._latest = b""
         self._changed = asyncio.Condition()
+        self._hurried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def require_room(self) -> None:
-        """Raise Overloaded if there are too many viewers."""
+    def hurry(self) -> None:
+        """Read again now: there is something new. Call it in the event loop's thread."""
+        self._hurried.set()
+
+    @contextmanager
+    def seat(self) -> Iterator[None]:
+        """Count a viewer until the end of the block. Raises Overloaded if there are too many."""
         if self.viewers >= _MOST_VIEWERS:
             raise Overloaded("The console has too many open pages. Close some.", _RETRY_SECONDS)
+        self.viewers += 1
+        try:
+            yield
+        finally:
+            self.viewers -= 1
 
     async def listen(self) -> AsyncIterator[bytes]:
-        """Yield each reading from now on."""
-        self.viewers += 1
+        """Yield each reading from now on, to a viewer who has a seat."""
         seen = self.readings
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="safelight-broadcast")
         elif self._latest:
             seen -= 1  # begin with what the others see; what nobody looked at is too old
-        try:
-            while True:
-                async with self._changed:
-                    while self.readings <= seen:
-                        await self._changed.wait()
-                    seen = self.readings
-                yield self._latest
-        finally:
-            self.viewers -= 1
+        while True:
+            async with self._changed:
+                while self.readings <= seen:
+                    await self._changed.wait()
+                seen = self.readings
+            yield self._latest
 
     async def _run(self) -> None:
         while self.viewers:
@@ -52,4 +60,6 @@ class Broadcast:
             async with self._changed:
                 self._latest, self.readings = latest, self.readings + 1
                 self._changed.notify_all()
-            await asyncio.sleep(self._every_seconds)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurried.wait(), self._every_seconds)
+            self._hurried.clear()

@@ -1,6 +1,7 @@
 """The page Now: for each service its numbers and the first finding; and the alerts."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from time import monotonic
 
@@ -16,8 +17,8 @@ from safelight.rules.leads import LEADS
 from safelight.rules.thresholds import Thresholds
 from safelight.rules.uids import LIVE
 
-_MOST_SERVICES, _MOST_ALERTS = 20, 100
-_KEPT_SECONDS = 30.0  # a diagnosis asks Prometheus more than a hundred questions
+_MOST_SERVICES, _MOST_ALERTS, _AT_ONCE = 20, 100, 6
+_KEPT_SECONDS = 30.0  # a diagnosis and the trends ask Prometheus fifteen questions or more
 _RANGE_SECONDS, _STEP_SECONDS, _POINTS = 1800.0, 60.0, 31
 DASHBOARDS = {name: uid for uid, names in LEADS.items() for name in names}
 GOOD, BAD, UNKNOWN = "good", "bad", "unknown"
@@ -55,7 +56,10 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class ServiceView:
-    """One service. `requests` and `finding` are those of its last diagnosis, if there is one."""
+    """One service. `requests` and `finding` are those of its last diagnosis.
+
+    Until there is one, `is_judged` is false.
+    """
 
     job: str
     namespace: str
@@ -63,6 +67,7 @@ class ServiceView:
     requests: int
     severity: str
     finding: FindingData | None
+    is_judged: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,37 +98,79 @@ class _Kept:
 
 
 class Reader:
-    """Reads overviews, one after the other. `clock` is in seconds."""
+    """Reads overviews, one after the other. `clock` is in seconds.
+
+    A reading asks its questions six at a time. Diagnoses and trends are made in the background, one
+    service after the other; `judged` is called, in another thread, after the first of a service.
+    """
 
     def __init__(
-        self, prometheus: Prometheus, limits: Limits, clock: Callable[[], float] = monotonic
+        self,
+        prometheus: Prometheus,
+        limits: Limits,
+        clock: Callable[[], float] = monotonic,
+        judged: Callable[[], None] = lambda: None,
     ) -> None:
         self._prometheus = prometheus
         self._limits = limits
         self._clock = clock
+        self._judged = judged
         self._kept: dict[Service, _Kept] = {}
+        self._judging: dict[Service, Future[None]] = {}
+        self._asking = ThreadPoolExecutor(_AT_ONCE, "safelight-overview")
+        self._background = ThreadPoolExecutor(1, "safelight-judge")
 
     def read(self) -> Overview:
-        """Return the state of all services now. It takes some seconds if a diagnosis is due."""
+        """Return the state of all services now, with their last diagnoses."""
         try:
             at = self._prometheus.now()
+            pending = self._asking.submit(self._prometheus.alerts)
             found = services(self._prometheus, at)[:_MOST_SERVICES]
-            active = [each for each in self._prometheus.alerts() if calls_somebody(each)]
+            active = [each for each in pending.result() if calls_somebody(each)]
             alerts = tuple(map(_alert, active[:_MOST_ALERTS]))
-            views = tuple(self._view(each, at) for each in found)
+            views = self._views(found, at)
         except MonitoringAbsent as error:
             return Overview(0.0, problem=str(error), absent=error.address)
         except MonitoringFailed as error:
             return Overview(0.0, problem=str(error))
-        self._kept = {each: self._kept[each] for each in found}
         problem = "" if found else "Prometheus has no Safelight metrics. Is a service scraped?"
         return Overview(at, views, alerts, problem)
 
-    def _view(self, service: Service, at: float) -> ServiceView:
-        limits = self._limits(service.namespace)
-        numbers = _numbers(boards(limits)[0], service, at)
-        kept = self._slow(service, at, limits, numbers)
-        stats = tuple(self._stat(*number, at, kept.trends) for number in numbers)
+    def wait(self) -> None:
+        """Wait until no diagnosis is being made."""
+        wait(self._judging.values())
+
+    def _views(self, found: Sequence[Service], at: float) -> tuple[ServiceView, ...]:
+        for gone in [each for each in (*self._kept, *self._judging) if each not in found]:
+            self._kept.pop(gone, None)
+            if (judging := self._judging.pop(gone, None)) is not None:
+                judging.cancel()
+        numbers = {each: self._numbers(each, at) for each in found}
+        values = self._values(list(numbers.values()), at)
+        views = tuple(self._view(each, numbers[each], values) for each in found)
+        for each in found:  # after the numbers, which are wanted first
+            self._renew(each, at, numbers[each])
+        return views
+
+    def _numbers(self, service: Service, at: float) -> Numbers:
+        return _numbers(boards(self._limits(service.namespace))[0], service, at)
+
+    def _values(self, everything: Sequence[Numbers], at: float) -> Mapping[str, Sequence[float]]:
+        """Return the values of each expression."""
+        asked = [expr for numbers in everything for _, queries in numbers for _, expr in queries]
+        found = self._asking.map(lambda expr: self._prometheus.instant(expr, at), asked)
+        return {
+            expr: [each.value for each in series] for expr, series in zip(asked, found, strict=True)
+        }
+
+    def _view(
+        self, service: Service, numbers: Numbers, values: Mapping[str, Sequence[float]]
+    ) -> ServiceView:
+        kept = self._kept.get(service)
+        trends = kept.trends if kept else {}
+        stats = tuple(_stat(*number, values, trends) for number in numbers)
+        if kept is None:
+            return ServiceView(service.job, service.namespace, stats, 0, "", None, is_judged=False)
         report = as_data(kept.diagnosis, self._prometheus)
         finding = report["findings"][0] if report["findings"] else None
         return ServiceView(
@@ -133,40 +180,61 @@ class Reader:
             report["requests"],
             report["severity"] if finding else "",
             finding,
+            is_judged=True,
         )
 
-    def _stat(
-        self, panel: Panel, queries: tuple[tuple[str, str], ...], at: float, trends: Trends
-    ) -> Stat:
-        values = tuple(
-            (legend, series.value)
-            for legend, expr in queries
-            for series in self._prometheus.instant(expr, at)
-        )
-        worst_first = tuple(sorted(values, key=lambda value: state(panel, (value,)) != BAD))
-        trend = trends.get((panel.title, worst_first[0][0]), ()) if worst_first else ()
-        found = state(panel, values)
-        return Stat(panel.title, panel.text, panel.unit, panel.onward, worst_first, found, trend)
+    # ── In the background ────────────────────────────────────────────────────────────────────────
 
-    def _slow(self, service: Service, at: float, limits: Thresholds, numbers: Numbers) -> _Kept:
-        now = self._clock()
-        kept = self._kept.get(service)
-        if kept is None or now - kept.since >= _KEPT_SECONDS:
+    def _renew(self, service: Service, at: float, numbers: Numbers) -> None:
+        kept, judging = self._kept.get(service), self._judging.get(service)
+        if judging is not None:
+            if not judging.done():
+                return
+            judging.result()  # a fault of the program is not hidden
+        if kept is None or self._clock() - kept.since >= _KEPT_SECONDS:
+            self._judging[service] = self._background.submit(self._judge, service, at, numbers)
+
+    def _judge(self, service: Service, at: float, numbers: Numbers) -> None:
+        is_first = service not in self._kept
+        try:
+            limits = self._limits(service.namespace)
             evidence = gather(self._prometheus, service, at, limits=limits)
             diagnosis = Diagnosis(evidence, judge(evidence))
-            kept = self._kept[service] = _Kept(now, diagnosis, self._trends(numbers, at))
-        return kept
+            kept = _Kept(self._clock(), diagnosis, self._trends(numbers, at))
+        except MonitoringFailed:  # the next reading tries again; what is old is not shown as new
+            self._kept.pop(service, None)
+            return
+        self._kept[service] = kept
+        if is_first:
+            self._judged()
 
     def _trends(self, numbers: Numbers, at: float) -> Trends:
         end = at // _STEP_SECONDS * _STEP_SECONDS
         times = [end - _RANGE_SECONDS + _STEP_SECONDS * place for place in range(_POINTS)]
+        asked = [(panel.title, *query) for panel, queries in numbers for query in queries]
+        curves = self._asking.map(
+            lambda each: self._prometheus.curve(each[2], times[0], end, _STEP_SECONDS), asked
+        )
         found = {}
-        for panel, queries in numbers:
-            for legend, expr in queries:
-                for series in self._prometheus.curve(expr, times[0], end, _STEP_SECONDS):
-                    known = {at: float(f"{value:.4g}") for at, value in series.points}
-                    found[panel.title, legend] = tuple(known.get(each) for each in times)
+        for (title, legend, _), curve in zip(asked, curves, strict=True):
+            for series in curve:
+                known = {at: float(f"{value:.4g}") for at, value in series.points}
+                found[title, legend] = tuple(known.get(each) for each in times)
         return found
+
+
+def _stat(
+    panel: Panel,
+    queries: tuple[tuple[str, str], ...],
+    found: Mapping[str, Sequence[float]],
+    trends: Trends,
+) -> Stat:
+    values = tuple((legend, value) for legend, expr in queries for value in found[expr])
+    worst_first = tuple(sorted(values, key=lambda value: state(panel, (value,)) != BAD))
+    trend = trends.get((panel.title, worst_first[0][0]), ()) if worst_first else ()
+    return Stat(
+        panel.title, panel.text, panel.unit, panel.onward, worst_first, state(panel, values), trend
+    )
 
 
 def _numbers(board: Board, service: Service, at: float) -> Numbers:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from safelight.dashboards.board import INSTANT, Board, Panel, Shape
 from safelight.diagnosis.prometheus import Exemplar, Series
+from safelight.metrics.catalog import STEP
+from safelight.units import by_numbers
 
 _LABEL = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _MOST_SERIES, _MOST_DOTS = 50, 60  # drawn in one panel
@@ -136,11 +138,18 @@ def curves(panel: Panel, results: Sequence[Sequence[Series]]) -> tuple[list[Curv
     found = [
         Curve(_legend(query.legend, series.labels), _visible(series.labels), series.points)
         for query, result in zip(panel.queries, results, strict=True)
-        for series in result
+        for series in _in_order(result)
     ]
     if panel.shape in (Shape.BUCKETS, Shape.HEAT):
         found = _per_bucket(found)
     return found[:_MOST_SERIES], max(0, len(found) - _MOST_SERIES)
+
+
+def _in_order(result: Sequence[Series]) -> Sequence[Series]:
+    """Return the series of steps in order of their positions; others as Prometheus gives them."""
+    if not all(STEP.name in each.labels for each in result):
+        return result
+    return sorted(result, key=lambda each: by_numbers(each.labels[STEP.name]))
 
 
 def _visible(labels: Mapping[str, str]) -> dict[str, str]:

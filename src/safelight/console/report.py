@@ -26,7 +26,7 @@ from safelight.diagnosis.routine import trends
 from safelight.errors import InvalidParameter, MonitoringFailed, UnknownRequest
 from safelight.rules.thresholds import Thresholds
 from safelight.translation import Language
-from safelight.units import when
+from safelight.units import by_numbers, when
 
 _LATEST = 4_102_444_800.0  # the year 2100
 _BEFORE_SECONDS, _AFTER_SECONDS = 2 * 3600.0, 1800.0  # of the curves, around the moment
@@ -201,10 +201,7 @@ class Report:
             series = self._prometheus.curve(query, span.begin, span.end, span.step)
         except MonitoringFailed as error:
             return Curve((), 0, "short", limit, str(error))
-        lines = sorted(
-            (_line(each, finding.sign.subject) for each in series),
-            key=lambda line: (not line.is_subject, -line.points[-1][1], line.name),
-        )
+        lines = sorted((_line(each, finding.sign.subject) for each in series), key=_order)
         unit = unit_of(query, series)
         return Curve(lines[:_MOST_SERIES], max(0, len(lines) - _MOST_SERIES), unit, limit)
 
@@ -217,6 +214,12 @@ def _line(series: Series, subject: str) -> Line:
     shown = [value for name, value in series.labels.items() if name not in _HIDDEN and value]
     is_subject = any(value in (subject, *subject.split(", ")) for value in shown)
     return Line(" ".join(shown), series.points, is_subject)
+
+
+def _order(line: Line) -> tuple[object, ...]:
+    """Return a key: the subject first, positions of steps by number, others the largest first."""
+    least = 0.0 if line.name[:1].isdigit() else -line.points[-1][1]
+    return not line.is_subject, least, by_numbers(line.name)
 
 
 def unit_of(query: str, series: Sequence[Series]) -> str:

@@ -27,6 +27,7 @@ from safelight.console.names import Names
 from safelight.console.reloading import reload_by_signal
 from safelight.console.report import Report
 from safelight.console.requests import Place, Requests
+from safelight.console.secured import Secured
 from safelight.console.sessions import Sessions
 from safelight.console.states import States
 from safelight.diagnosis.prometheus import Prometheus
@@ -69,7 +70,7 @@ def serve(settings: Settings, sources: Sources) -> None:
         _warn_of_plain_http(sources.services)
     with Prometheus(sources.prometheus, timeout_seconds=_QUERY_SECONDS) as client:
         routes = _routes(settings, sources, client, limits)
-        app = Origins.of(application(routes, sessions), settings)
+        app = Secured(Origins.of(application(routes, sessions), settings))
         listener = _listen(settings)
         scheme = "http" if certificate is None else "https"
         print(f"console: {scheme}://{settings.host}:{settings.console_port}", file=sys.stderr)  # noqa: T201

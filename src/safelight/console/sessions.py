@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from safelight.console.answering import answer, read_body
+from safelight.console.answering import answer, failed, read_body
 from safelight.errors import BadSetting, Forbidden, SafelightError, Unauthorized
 from safelight.serving.http.keys import Keys, hashed
 from safelight.serving.http.scopes import OPERATE, VIEW
@@ -25,7 +25,7 @@ from safelight.settings import SCOPES
 
 _COOKIE = "safelight_session_{port}"  # browsers send cookies to all ports of a host
 _IDLE_SECONDS = 12 * 3600.0
-_MOST_SESSIONS, _MOST_BYTES = 1000, 500
+_MOST_SESSIONS, _MOST_OF_A_KEY, _MOST_BYTES = 1000, 40, 500
 _GUARDED = ("/data/", "/service/")
 _OPEN = ("/data/session",)
 
@@ -58,10 +58,11 @@ class _Open:
 
 
 class Sessions:
-    """The sessions of this process.
+    """The sessions of this process, the least recently used first.
 
     A session ends with the process, after twelve hours without a request, and when its key is
-    removed. `keys` is None if callers need none; `clock` is in seconds; `port` is the console's.
+    removed. A key has at most forty: one more ends the one of them that was not used for longest.
+    `keys` is None if callers need none; `clock` is in seconds; `port` is the console's.
     """
 
     def __init__(
@@ -82,6 +83,9 @@ class Sessions:
         self._session(key).require(VIEW, OPERATE)
         token = secrets.token_urlsafe(32)
         self._open[hashed(token)] = _Open(key, self._clock())
+        own = [name for name, each in self._open.items() if each.key == key]
+        for name in own[:-_MOST_OF_A_KEY]:
+            del self._open[name]
         while len(self._open) > _MOST_SESSIONS:
             self._open.popitem(last=False)
         return token
@@ -99,7 +103,12 @@ class Sessions:
             self.end(token)
             raise Unauthorized
         own.used_at = now
-        return self._session(own.key)
+        self._open.move_to_end(hashed(token))
+        try:
+            return self._session(own.key)
+        except Unauthorized:
+            self.end(token)  # for good, also if the key is added again
+            raise
 
     def lasts(self, token: str) -> bool:
         """Return whether a session is open. This is no use of it."""
@@ -110,6 +119,9 @@ class Sessions:
             return False
         try:
             self._session(own.key).require(VIEW, OPERATE)
+        except Unauthorized:
+            self.end(token)
+            return False
         except SafelightError:
             return False
         return True
@@ -176,8 +188,7 @@ class Guarded:
                 state["lasts"] = partial(self._sessions.lasts, token)
                 session_of(Request(scope)).require(VIEW, OPERATE)
             except SafelightError as error:
-                content = {"reason": error.reason, "detail": str(error)}
-                await answer(content, error.status)(scope, receive, send)
+                await failed(error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

@@ -22,7 +22,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.metric import Metric
 from safelight.metrics.promql import INSTANCE
-from safelight.units import duration, percent, share
+from safelight.units import by_numbers, duration, percent, share
 
 # A half window has half as many calls, so its noise is larger by the square root of two.
 _SLOWER, _SLOWER_IN_HALF, _CERTAINLY_SLOWER = 1.3, 1.4, 2.5
@@ -74,7 +74,8 @@ def _slow_places(places: tuple[str, ...], word: str) -> Judge:
             return
         confidence, now, part = max(slow, key=lambda each: each[0])
         means = evidence.now.means_by(STEP, STEP_SECONDS, part.window)
-        texts = ", ".join(f"{place}: {duration(mean)}" for place, mean in sorted(means.items()))
+        order = sorted(means, key=by_numbers)
+        texts = ", ".join(f"{place}: {duration(means[place])}" for place in order)
         past = f", usually {usual:.1f} times" if usual else ""
         yield Sign(
             Severity.WARNING,

@@ -225,6 +225,7 @@ function statView(stat, service) {
 
 function finding(service, isBad) {
   const found = service.finding;
+  if (!service.is_judged) return element("p", { class: "second" }, t("Looking for causes …"));
   if (!found && isBad && service.requests) return element("p", { class: "second" }, t("The diagnosis names no cause yet."));
   if (!found) return element("p", { class: "headline" }, service.requests ? t(service.requests > 1 ? "Healthy, with {count} requests." : "Healthy, with one request.", { count: service.requests }) : t("No findings, and no requests."));
   return element("div", { class: `finding ${found.severity}` },
