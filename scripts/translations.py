@@ -86,11 +86,13 @@ def sources(limits: Thresholds | None = None) -> dict[str, str]:
     keys: dict[str, str] = {}
     for text, place in texts:
         keys.setdefault(split(text, _NAMESPACE)[0], place)
-    told = (split(text)[0] for text in (*_of_acts(), *_of_forms(), *ANSWERED))
-    pages = (*(page.title for page in PAGES), *_of_scripts(), *_SAID, *told)
-    places = ((finding_texts(), "diagnosis"), (error_texts(), "errors"), (_UNITS, "units"))
-    found = {key: place for texts, place in places for key in texts}
-    return {**keys, **dict.fromkeys(pages, "console"), **found}
+    pages = (*(page.title for page in PAGES), *_of_scripts(), *map(_key, _of_forms_and_acts()))
+    for key in pages:  # what is said elsewhere too can be in a finished text
+        keys.setdefault(key, "page")
+    said = (*_SAID, *map(_key, ANSWERED))
+    places = (said, "console"), (finding_texts(), "diagnosis"), (error_texts(), "errors")
+    found = {key: place for texts, place in (*places, (_UNITS, "units")) for key in texts}
+    return {**keys, **found}
 
 
 def differences(language: Language) -> tuple[list[str], list[str]]:
@@ -136,6 +138,14 @@ def _of_boards(rows: Iterable[Board]) -> Iterator[tuple[str, str]]:
         labels = (variable.label for variable in board.variables if variable.query)
         for text in (board.name, board.question, *titles, *panels, *plain, *marks, *labels):
             yield text, board.uid
+
+
+def _key(text: str) -> str:
+    return split(text)[0]
+
+
+def _of_forms_and_acts() -> Iterator[str]:
+    yield from (*_of_acts(), *_of_forms())
 
 
 def _of_acts() -> Iterator[str]:

@@ -3,8 +3,26 @@
 import re
 from collections.abc import Iterable
 from functools import cache
+from itertools import cycle
 
 from safelight.translation import Language, messages_of, told
+
+_HOLE = re.compile(r"\{\{[^{}]*\}\}|\{\w+\}")
+_VALUES = ("busy", "4.2 s", "127.0.0.1:8000", "the queue; is {0} full", "97 %", "a. B is slow", "")
+# Texts that repeat what a template waits for, also longer ones than anybody translates.
+HOSTILE = [
+    text[:length]
+    for length in (1000, 2000, 3000)
+    for text in (
+        "requests spend " + "of their latency in the queue and " * 100,
+        *("; " * 1500, "a. A" * 750, "1,1" * 1000, "1," * 1499 + "x", "{{" * 1500, "`" * 3000),
+        *("{0} " * 750, "1; " * 1000, "a is " * 600, "The " * 750, "Follows from " * 240),
+        *(", usually " * 300, "; the limit is " * 200, "… and 2 more" * 250, "😀; " * 1000),
+        "P95 of " + " is " * 740 + ". The limit is ",
+        "\n" * 3000,
+    )
+]
+
 
 # Two English words in a row: names, states and code stay as they are, sentences do not.
 _PHRASE = re.compile(r"(?<![\w`./-])[A-Za-z']{2,} [a-z]{2,}\b")
@@ -22,3 +40,9 @@ def _english(text: str, language: Language) -> bool:
 @cache
 def _translations(language: Language) -> str:
     return "\n".join(messages_of(language).values())
+
+
+def finished(language: Language = "zh") -> list[str]:
+    """Return every text of a language with values instead of its placeholders."""
+    values = cycle(_VALUES)
+    return [_HOLE.sub(lambda _: next(values), key) for key in messages_of(language)]

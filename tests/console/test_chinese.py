@@ -12,6 +12,7 @@ from safelight.reasons import REASONS
 from safelight.translation import told
 from tests.console.browsing import FILLED, PATHS, SLOW, opened
 from tests.console.scored import SUCCESS
+from tests.languages import HOSTILE, finished
 
 # Identifiers and code have one name in all languages.
 NOT_YET = "noscript, code, .try-code, .try-ideas"
@@ -96,9 +97,26 @@ def test_the_browser_tells_a_finished_text_as_the_server_does(page: Page) -> Non
         "The error budget of latency burns too fast",
         "1 worker of a:1 in the state `hung`",
         "the moon is full",
+        *finished(),
+        *HOSTILE,
     ]
     script = 'async (texts) => texts.map((await import("/static/words.js")).told)'
-    assert page.evaluate(script, texts) == [told(text, "zh") for text in texts]
+    own = page.evaluate(script, texts)
+    pairs = zip(texts, own, strict=True)
+    assert [text for text, each in pairs if each != told(text, "zh")] == []
+
+
+def test_no_text_holds_the_browser(page: Page) -> None:
+    page.goto("/alerts")
+    expect(page.get_by_role("heading", level=1)).to_have_text("告警", timeout=SLOW)
+    script = """async (texts) => {
+      const { told } = await import("/static/words.js");
+      const began = performance.now();
+      texts.forEach(told);
+      return performance.now() - began;
+    }"""
+    usual = min(page.evaluate(script, finished()) for _ in range(2))
+    assert page.evaluate(script, HOSTILE) < 5 * usual
 
 
 def assert_chinese(page: Page) -> None:
@@ -126,5 +144,6 @@ def test_the_language_is_the_viewers_choice_and_stays(page: Page) -> None:
 
 
 def test_a_language_that_is_not_there_is_said(full: str) -> None:
-    assert httpx.get(f"{full}/words/zh").json()["Requests"] == "请求"
+    assert httpx.get(f"{full}/words/zh").json()["shown"]["Requests"] == "请求"
+    assert httpx.get(f"{full}/words/en").json() == {"said": {}, "shown": {}}
     assert httpx.get(f"{full}/words/xx").status_code == 404
