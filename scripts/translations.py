@@ -34,7 +34,11 @@ from scripts.texts import SOURCE, error_texts, finding_texts
 LANGUAGES = [language for language in get_args(Language) if language != "en"]
 _NAMESPACE = "any_service"
 # As `units.py` and Prometheus write numbers that operators read.
-_UNITS = ("{0} %", "{0} ms", "{0} s", "{0} min", "{0} h", "{0} days", "{0}m", "{0}h", "{0}d")
+_UNITS = (
+    *("{0} %", "{0} ms", "{0} s", "{0} min", "{0} h", "{0} days"),
+    *("{0}%", "{0}ms", "{0}s", "{0}m", "{0}h", "{0}d"),
+)
+_NOUNS = ("request", "service", "image", "dashboard", "panel", "language", "receiver")
 # What the diagnosis calls what it foresees and compares, and what the console says of a log.
 _SAID = (
     *("GPU memory of PyTorch", "GPU memory in total", "host memory", "file system", "queue"),
@@ -42,12 +46,15 @@ _SAID = (
     *("mean step", "mean batch", "memory allocated", "invalid images per second"),
     *("step", "call", "first", "last", "type", "size", "{0}, usually {1}"),
     "Diagnosis",
+    "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC",
     "The log has no line of this request.",
     "The log goes to a stream. SAFELIGHT_LOG_OUTPUT names a file instead.",
 )
 # What services, and the console of them, answer to the pages Try and Act.
 ANSWERED = (
     *("anyone on this machine", "the console"),
+    *(f"The {noun} does not exist, has expired, or is not yours." for noun in _NOUNS),
+    "The service at {address} does not answer. Is it running?",
     "{service} answers too slowly: it took 4 s.",
     "{service} wants an API key. Start the console with the same SAFELIGHT_API_KEYS_FILE as the "
     "service.",

@@ -37,11 +37,11 @@ def test_english_stays_as_it_is() -> None:
 
 def test_values_return_into_the_translation_in_its_own_order() -> None:
     text = translate("When was P95 over 2.5 s for 7 minutes?", "zh")
-    assert re.findall(r"[\d.]+ ?\w?", text.removeprefix("P95")) == ["7 分", "2.5 秒"]
+    assert re.findall(r"[\d.]+ ?\w?", text.removeprefix("P95")) == ["7 分", "2.5 s"]
 
 
 def test_a_percentage_is_written_as_the_language_does() -> None:
-    assert translate("When was VRAM over 97.5 %?", "zh").endswith("超过 97.5%？")  # noqa: RUF001
+    assert translate("When was VRAM over 97.5 %?", "zh").endswith("超过 97.5 %？")  # noqa: RUF001
 
 
 def test_the_name_of_a_service_is_kept() -> None:
@@ -62,8 +62,8 @@ def test_a_text_without_a_translation_stays_in_english() -> None:
 @pytest.mark.parametrize(
     ("text", "own"),
     [
-        ("longest stage: decode, 2.1 s per request, 45 % of the time", "占 45% 的时间"),
-        ("the model takes 1.6 times as long as before: 80 ms per step", "每步 80 毫秒"),
+        ("longest stage: decode, 2.1 s per request, 45 % of the time", "占总时间的 45 %"),
+        ("the model takes 1.6 times as long as before: 80 ms per step", "每步 80 ms"),
         ("edit: the error budget of latency burns too fast", "latency"),
         ("The error budget of latency burns too fast", "latency"),
         ("4; the limit is 2; the moon is full", "阈值为 2"),
@@ -106,6 +106,21 @@ def test_a_value_is_translated_only_if_a_service_says_it() -> None:
 def test_an_alert_that_waits_is_told_as_a_whole() -> None:
     text = "the alert is pending since 2026-01-02T03:04:05Z (17.9 min); it fires after 60 minutes"
     assert "耗时" not in told(text, "zh")
+
+
+@pytest.mark.parametrize(
+    ("text", "own"),
+    [
+        *(("14.1s", "14.1 s"), ("1m 30s", "1 min 30 s"), ("85%", "85 %"), ("3 days", "3 d")),
+        (
+            "the file system / of a is 97 % full, full in 12 h",
+            "a 的文件系统 / 已用 97 %，将在 12 h 后写满",
+        ),  # noqa: E501
+        ("the last steps take 3 times as long as the others", "最后几步用时是其他步的 3 倍"),
+    ],
+)
+def test_numbers_have_a_space_and_the_unit_that_dashboards_write(text: str, own: str) -> None:
+    assert told(text, "zh") == own
 
 
 def test_sentences_are_told_one_by_one() -> None:

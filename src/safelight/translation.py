@@ -17,7 +17,8 @@ UNITS = ("%", "ms", "s", "min", "m", "h", "d", "days", "B", "KiB", "MiB", "GiB",
 TEMPLATE = r"\{\{[^{}]*\}\}"  # Prometheus, Alertmanager or Grafana fills it in
 CODE = r"`[^`]*`"
 NUMBER = rf"(?<![\w.])\d+(?:[.,]\d+)*(?:e[+-]?\d+)?(?: ?(?:{'|'.join(UNITS)}))?(?!\w|[.,]\d)"
-_PLACEHOLDER = re.compile(r"\{(\d+)\}")
+_NUMBERS = re.compile(r"\{\d+\}(?: \{\d+\})*")
+_BORDER = re.compile("[一-鿿][0-9A-Za-z]|[0-9A-Za-z%][一-鿿]")
 _HOLE = re.compile(rf"{TEMPLATE}|\{{\w+\}}")  # where a finished text has a value
 _SENTENCES = re.compile(r"(?<=\.) (?=[A-Z`])")
 _SENTENCE_END = re.compile(r"(?<=\.)\s+(?=[A-Z`])|(?<=。)(?=.)")
@@ -26,6 +27,7 @@ _CARRIER = re.compile(r"^\{\{[^}]*\}\}(?: ?[(（]\{\{[^}]*\}\}[)）])?[:：] ?")
 # Texts of these origins are whole texts everywhere: no server puts values in them.
 _WHOLE = ("page", "safelight-", "runbooks")
 _LEAST_LETTERS = 5  # of a template, besides its values
+_MOST_WORDS_OF_NOUN = 4
 _MOST_CHARACTERS = 2000  # a longer text stays as it is
 _MOST_LEVELS = 12  # of values in values, and of clauses
 
@@ -41,7 +43,7 @@ def translate(text: str, language: Language, name: str = "") -> str:
     for names in ((), (name,) if name else ()):
         key, values = split(text, *names)
         if key in messages:
-            return _filled(messages[key], [_value(value, messages) for value in values])
+            return _with_numbers(messages[key], values, messages)
     return text
 
 
@@ -157,7 +159,7 @@ def _told(text: str, language: Language, levels: int) -> str:
         values = _between(template.words, text)
         if values is not None:
             own = (_told(value, language, levels - 1) for value in values)
-            return _with_values(template.translation, dict(zip(template.holes, own, strict=True)))
+            return _filled(template.translation, dict(zip(template.holes, own, strict=True)))
     return _in_parts(text, language, levels)
 
 
@@ -176,11 +178,9 @@ def _in_parts(text: str, language: Language, levels: int) -> str:
 def _whole(text: str, phrases: Mapping[str, str]) -> str | None:
     """Return the translation of a text whose only values are numbers; None if nobody knows it."""
     key, numbers = split(text)
-    if key == "{0}":
-        return _value(text, phrases) if numbers else None
-    if key not in phrases:
-        return None
-    return _filled(phrases[key], [_value(value, phrases) for value in numbers])
+    are_numbers = numbers and "{0} s" in phrases and _NUMBERS.fullmatch(key)
+    known = key if are_numbers else phrases.get(key)
+    return None if known is None else _with_numbers(known, numbers, phrases)
 
 
 def _between(words: Sequence[str], text: str) -> list[str] | None:
@@ -204,10 +204,6 @@ def _between(words: Sequence[str], text: str) -> list[str] | None:
     return None if any(map(_SENTENCES.search, values)) else values
 
 
-def _with_values(translation: str, values: Mapping[str, str]) -> str:
-    return _HOLE.sub(lambda hole: values[hole[0]], translation)
-
-
 def _candidates(text: str, language: Language) -> list[Template]:
     """Return the templates that begin or end as a text does, the longest first."""
     templates = _templates(language)
@@ -223,11 +219,17 @@ def _templates(language: Language) -> dict[str, list[Template]]:
         holes, words = _HOLE.findall(key), _HOLE.split(key)
         if holes and sum(map(str.isalpha, "".join(words))) >= _LEAST_LETTERS:
             found.append((words, holes, text))
-    found.sort(key=lambda each: -len("".join(each[0])))
+    found.sort(key=lambda each: (_is_noun(each[0]), -len("".join(each[0]))))
     templates: dict[str, list[Template]] = {}
     for rank, (words, holes, text) in enumerate(found):
         templates.setdefault(_sorted_by(words), []).append(Template(rank, words, holes, text))
     return templates
+
+
+def _is_noun(words: Sequence[str]) -> bool:
+    """Return whether a template names a thing, such as `the memory of {0}`: a value in others."""
+    is_open = words[0].startswith("the ") and not words[-1]
+    return is_open and len(" ".join(words).split()) <= _MOST_WORDS_OF_NOUN
 
 
 def _sorted_by(words: Sequence[str]) -> str:
@@ -239,20 +241,33 @@ def _sorted_by(words: Sequence[str]) -> str:
     return f" {last}" if last and space else ""
 
 
+def _with_numbers(text: str, values: Sequence[str], messages: Mapping[str, str]) -> str:
+    own = {f"{{{place}}}": _value(value, messages) for place, value in enumerate(values)}
+    return _filled(text, own)
+
+
 def _value(value: str, messages: Mapping[str, str]) -> str:
-    """Return a number with its unit as the language writes it, such as `5 s` as `5 秒`."""
+    """Return a number with its unit as the language writes it, such as `5s` as `5 s`."""
     number = re.match(r"[\d.,e+-]*\d", value)
     if number is None:
         return value
     unit = value[number.end() :]
-    return _filled(messages.get(f"{{0}}{unit}", "") or f"{{0}}{unit}", [number[0]])
+    return (messages.get(f"{{0}}{unit}", "") or f"{{0}}{unit}").replace("{0}", number[0])
 
 
-def _filled(text: str, values: Sequence[str]) -> str:
-    """Return a text with values; a placeholder without a value stays."""
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    """Return a text with values; a placeholder without a value stays.
 
-    def value(match: re.Match[str]) -> str:
-        place = int(match[1])
-        return values[place] if place < len(values) else match[0]
+    A Chinese text has a space before and after a number, a unit and a name.
+    """
+    filled, place = "", 0
+    for hole in _HOLE.finditer(text):
+        filled = _beside(filled, text[place : hole.start()])
+        filled = _beside(filled, values.get(hole[0], hole[0]))
+        place = hole.end()
+    return _beside(filled, text[place:])
 
-    return _PLACEHOLDER.sub(value, text)
+
+def _beside(one: str, other: str) -> str:
+    """Return two texts, with a space between a Chinese character and a Latin one."""
+    return f"{one} {other}" if _BORDER.fullmatch(one[-1:] + other[:1]) else one + other

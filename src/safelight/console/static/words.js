@@ -9,7 +9,10 @@ const PARTS = new RegExp(String.raw`(\{\{[^{}]*\}\}|${"`[^`]*`"})|(?<![\w.])\d+(
 // As safelight.translation: where a finished text has a value, and what bounds the work.
 const HOLE = /(\{\{[^{}]*\}\}|\{\w+\})/;
 const SENTENCES = /(?<=\.) (?=[A-Z`])/;
+const NUMBERS = /^\{\d+\}(?: \{\d+\})*$/;
+const BORDER = /^(?:[一-鿿][0-9A-Za-z]|[0-9A-Za-z%][一-鿿])$/;
 const LEAST_LETTERS = 5;
+const MOST_WORDS_OF_NOUN = 4;
 const MOST_CHARACTERS = 2000;
 const MOST_LEVELS = 12;
 
@@ -72,7 +75,7 @@ function known(text, phrases) {
 
 /** Return a text of a page. `{name}` in it stands for a value. */
 export function t(text, values = {}) {
-  return translated(text).replace(/\{(\w+)\}/g, (whole, name) => (Object.hasOwn(values, name) ? String(values[name]) : whole));
+  return filled(translated(text), new Map(Object.entries(values).map(([name, value]) => [`{${name}}`, String(value)])));
 }
 
 /**
@@ -94,7 +97,7 @@ function part(text, levels) {
     const found = between(parts, text);
     if (!found) continue;
     const values = new Map(found.map((value, place) => [holes[place], part(value, levels - 1)]));
-    return translation.split(HOLE).map((piece) => values.get(piece) ?? piece).join("");
+    return filled(translation, values);
   }
   return inParts(text, levels);
 }
@@ -113,15 +116,21 @@ function inParts(text, levels) {
 function whole(text, phrases) {
   const values = [];
   const key = text.replace(PARTS, (piece, kept) => (kept ? piece : `{${values.push(piece) - 1}}`));
-  if (key === "{0}") return values.length ? measured(text, phrases) : null;
-  return known(key, phrases)?.replace(/\{(\d+)\}/g, (hole, place) => (place < values.length ? measured(values[place], phrases) : hole)) ?? null;
+  const own = values.length && "{0} s" in phrases && NUMBERS.test(key) ? key : known(key, phrases);
+  return own && filled(own, new Map(values.map((value, place) => [`{${place}}`, measured(value, phrases)])));
 }
 
-/** Return a number with its unit as the language writes it, such as `5 s` as `5 秒`. */
+/** Return a number with its unit as the language writes it, such as `5s` as `5 s`. */
 function measured(value, phrases) {
   const [number] = value.match(/^[\d.,e+-]*\d/) ?? [""];
   const unit = `{0}${value.slice(number.length)}`;
   return number ? (known(unit, phrases) ?? unit).replace("{0}", number) : value;
+}
+
+/** Return a text with values. A Chinese text has a space before and after a number, a unit and a name. */
+function filled(text, values) {
+  const pieces = text.split(HOLE).map((piece) => values.get(piece) ?? piece);
+  return pieces.reduce((one, other) => (BORDER.test(one.slice(-1) + other.slice(0, 1)) ? `${one} ${other}` : one + other));
 }
 
 /** Return the values between the parts of a template; null if they are not there. No way back: the time is linear. */
@@ -159,13 +168,18 @@ function templatesOf(phrases) {
     if (parts.length < 2 || letters.replace(/[^\p{L}]/gu, "").length < LEAST_LETTERS) continue;
     found.push({ parts, holes: pieces.filter((_, place) => place % 2), translation, length: letters.length });
   }
-  found.sort((one, other) => other.length - one.length);
+  found.sort((one, other) => isNoun(one.parts) - isNoun(other.parts) || other.length - one.length);
   const places = new Map();
   for (const [rank, template] of found.entries()) {
     const place = sortedBy(template.parts);
     places.set(place, [...(places.get(place) ?? []), { rank, ...template }]);
   }
   return places;
+}
+
+/** Return whether a template names a thing, such as `the memory of {0}`: a value in others. */
+function isNoun(parts) {
+  return parts[0].startsWith("the ") && !parts.at(-1) && parts.join(" ").trim().split(/\s+/).length <= MOST_WORDS_OF_NOUN;
 }
 
 function sortedBy(parts) {

@@ -148,7 +148,8 @@ def _parser(content_type: str) -> Callable[[bytes], Body]:
         return _parse_json
     if media_type == "multipart/form-data":
         return lambda body: _parse_form(content_type, body)
-    raise _unsupported(media_type, ACCEPTED)
+    is_image = media_type.startswith("image/")  # whoever sends one asks which others there are
+    raise _unsupported(media_type, IMAGE_TYPES if is_image else ACCEPTED)
 
 
 def _unsupported(media_type: str, accepted: Sequence[str]) -> UnsupportedMediaType:

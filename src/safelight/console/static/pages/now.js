@@ -151,7 +151,7 @@ function fill(body, overview, { pages }) {
     return;
   }
   if (overview.problem) {
-    body.replaceChildren(element("p", { class: "problem", role: "alert" }, overview.problem));
+    body.replaceChildren(element("p", { class: "problem", role: "alert" }, told(overview.problem)));
     return;
   }
   const others = overview.alerts.filter((alert) => !overview.services.some((service) => service.job === alert.job));
