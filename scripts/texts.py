@@ -25,7 +25,7 @@ _OF_RECORDS = ("records/database.py", "records/engines.py", "records/tasks.py")
 _OF_CONSOLE = ("console", "diagnosis/evidence.py", "diagnosis/prometheus.py", *_OF_RECORDS)
 _REASONS = ("_failed", "_absent")
 _TOLD_BY_CONSOLE = (errors.MonitoringFailed, errors.ServiceFailed, errors.RecordsUnusable)
-_AT_START = frozenset({"server.py", "instructions.py", "access.py", "key_file.py", "addresses.py"})
+AT_START = frozenset({"server.py", "instructions.py", "access.py", "key_file.py", "addresses.py"})
 Names = Mapping[str, list[ast.expr]]
 
 
@@ -58,11 +58,19 @@ def all_texts() -> Iterator[str]:
         yield from map(_key, _texts(_tree(file), {}))
 
 
+def texts_of(file: Path) -> Iterator[str]:
+    """Yield every text of one file with words."""
+    yield from _worded(_texts(_tree(file), {}))
+
+
 def _says(tree: ast.Module) -> Iterator[str]:
     """Yield what methods such as `self._failed(reason)` say of a monitoring program, and why."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in _REASONS:
             yield from _worded(_arguments(node))
+        if isinstance(node, ast.Call) and _name(node) == "Field":  # what its form must be
+            told = (each.value for each in node.keywords if each.arg == "description")
+            yield from _worded(text for each in told for text in _texts(each, {}))
         if isinstance(node, ast.FunctionDef) and node.name == "_says":
             yield from _worded(_texts(node, {}))
 
@@ -80,7 +88,7 @@ def _files(places: Iterable[str]) -> Iterator[Path]:
     for place in places:
         path = SOURCE / place
         files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
-        yield from (file for file in files if file.name not in _AT_START)
+        yield from (file for file in files if file.name not in AT_START)
 
 
 def _tree(file: Path) -> ast.Module:

@@ -8,6 +8,12 @@ from itertools import cycle
 from safelight.translation import Language, messages_of, told
 
 _HOLE = re.compile(r"\{\{[^{}]*\}\}|\{\w+\}")
+# Code, quoted texts of somebody, templates, addresses, names of settings, commands and options.
+_CODE = re.compile(
+    r"`[^`]*`|'[^']*'|\"[^\"]*\"|\{\{[^{}]*\}\}|\{\w+\}|https?://\S+|\w*_\w+|--[\w-]+"
+    r"|safelight(?: [a-z]+)+"
+)
+_RUN = re.compile(r"[A-Za-z']{2,}(?: [A-Za-z']+){2,}")
 _VALUES = ("busy", "4.2 s", "127.0.0.1:8000", "the queue; is {0} full", "97 %", "a. B is slow", "")
 # Texts that repeat what a template waits for, also longer ones than anybody translates.
 HOSTILE = [
@@ -42,7 +48,12 @@ def _translations(language: Language) -> str:
     return "\n".join(messages_of(language).values())
 
 
-def finished(language: Language = "zh") -> list[str]:
-    """Return every text of a language with values instead of its placeholders."""
-    values = cycle(_VALUES)
-    return [_HOLE.sub(lambda _: next(values), key) for key in messages_of(language)]
+def finished(keys: Iterable[str] = (), values: Iterable[str] = _VALUES) -> list[str]:
+    """Return texts with values instead of their placeholders: every Chinese one by default."""
+    value = cycle(values)
+    return [_HOLE.sub(lambda _: next(value), key) for key in keys or messages_of("zh")]
+
+
+def english(text: str) -> list[str]:
+    """Return the runs of three English words in a text, outside code, commands and quotes."""
+    return _RUN.findall(_CODE.sub("‖", text))

@@ -20,7 +20,7 @@ NUMBER = rf"(?<![\w.])\d+(?:[.,]\d+)*(?:e[+-]?\d+)?(?: ?(?:{'|'.join(UNITS)}))?(
 _NUMBERS = re.compile(r"\{\d+\}(?: \{\d+\})*")
 _BORDER = re.compile("[一-鿿][0-9A-Za-z]|[0-9A-Za-z%][一-鿿]")
 _HOLE = re.compile(rf"{TEMPLATE}|\{{\w+\}}")  # where a finished text has a value
-_SENTENCES = re.compile(r"(?<=\.) (?=[A-Z`])")
+_SENTENCES = re.compile(r"(?<=\.) (?=[A-Za-z`])")
 _SENTENCE_END = re.compile(r"(?<=\.)\s+(?=[A-Z`])|(?<=。)(?=.)")
 # An alert's text begins with what carries it; a diagnosis leaves that out.
 _CARRIER = re.compile(r"^\{\{[^}]*\}\}(?: ?[(（]\{\{[^}]*\}\}[)）])?[:：] ?")  # noqa: RUF001

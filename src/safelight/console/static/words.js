@@ -8,7 +8,7 @@ const PARTS = new RegExp(String.raw`(\{\{[^{}]*\}\}|${"`[^`]*`"})|(?<![\w.])\d+(
 
 // As safelight.translation: where a finished text has a value, and what bounds the work.
 const HOLE = /(\{\{[^{}]*\}\}|\{\w+\})/;
-const SENTENCES = /(?<=\.) (?=[A-Z`])/;
+const SENTENCES = /(?<=\.) (?=[A-Za-z`])/;
 const NUMBERS = /^\{\d+\}(?: \{\d+\})*$/;
 const BORDER = /^(?:[一-鿿][0-9A-Za-z]|[0-9A-Za-z%][一-鿿])$/;
 const LEAST_LETTERS = 5;
