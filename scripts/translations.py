@@ -21,7 +21,7 @@ from safelight.console.pages import PAGES
 from safelight.dashboards.board import Board
 from safelight.dashboards.catalog import boards
 from safelight.guard.arms import MeasureName
-from safelight.mistakes import NOT_JSON, WORDS
+from safelight.mistakes import NOT_AN_OBJECT, NOT_JSON, WORDS
 from safelight.reference.runbooks import when
 from safelight.rules.alerts import alerts
 from safelight.rules.files import WATCHDOG
@@ -209,7 +209,7 @@ def _of_mistakes() -> Iterator[str]:
     """Yield what a service and the console say of a wrong parameter."""
     for words in WORDS.values():
         yield from (f"{{name}} {words}, got {{value}}.", f"{{name}} {words}.")
-    yield NOT_JSON
+    yield from (NOT_JSON, NOT_AN_OBJECT)
 
 
 def _of_acts() -> Iterator[str]:

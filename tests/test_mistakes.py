@@ -8,9 +8,9 @@ from safelight.console.answering import refused
 from safelight.console.firing import _NewSilence, _Test
 from safelight.console.report import _Choice
 from safelight.console.requests import _Filter
-from safelight.errors import InvalidParameter
+from safelight.errors import InvalidParameter, UnsupportedMediaType
 from safelight.mistakes import WORDS, words_of
-from safelight.serving.http.body import check
+from safelight.serving.http.body import _parser, check
 from safelight.serving.http.sizes import Sides
 from safelight.serving.job import EditParameters, GenerateParameters, PredictParameters
 from safelight.settings import Settings
@@ -43,8 +43,8 @@ class Form(BaseModel):
         ("count", 0, "must be at least 1"),
         ("count", 10, "must be at most 9"),
         ("ratio", "half", "must be a number"),
-        ("ratio", 0, "must be more than 0.0"),
-        ("ratio", 1, "must be less than 1.0"),
+        ("ratio", 0, "must be more than 0"),
+        ("ratio", 1, "must be less than 1"),
         ("ratio", float("nan"), "must be a finite number"),
         ("even", 3, "must be a multiple of 2"),
         ("on", "perhaps", "must be true or false"),
@@ -100,7 +100,7 @@ def test_a_wrong_parameter_of_a_model_is_told_in_chinese(
         (_Choice, {"namespace": "A-B"}, "A namespace has small letters, digits and underscores"),
         (_Test, {"severity": "bad"}, "A severity is critical, warning or info."),
         (_NewSilence, {"labels": {}, "hours": 1, "reason": "x"}, "labels must have at least 1"),
-        (_Test, [], "The body is not valid JSON."),
+        (_Test, [], "The body must be an object of named fields."),
     ],
 )
 def test_a_page_says_what_to_write(model: type[BaseModel], fields: object, says: str) -> None:
@@ -110,3 +110,17 @@ def test_a_page_says_what_to_write(model: type[BaseModel], fields: object, says:
     assert text.startswith(says)
     assert "^" not in text
     assert english(told(text, "zh")) == []
+
+
+def test_a_body_that_is_no_json_is_told_as_such() -> None:
+    with pytest.raises(ValidationError) as failure:
+        _Test.model_validate_json("{")
+    assert str(refused(failure.value, _Test)) == "The body is not valid JSON."
+
+
+def test_who_sends_an_image_is_told_of_image_types_only() -> None:
+    for sent, has_forms in (("image/svg+xml", False), ("text/plain", True)):
+        with pytest.raises(UnsupportedMediaType) as failure:
+            _parser(sent)
+        assert "image/png" in str(failure.value)
+        assert ("multipart/form-data" in str(failure.value)) is has_forms

@@ -34,7 +34,7 @@ WORDS: Mapping[str, str] = {
     "missing": "is missing",
     "extra_forbidden": "is not a parameter",
 }
-NOT_JSON = "The body is not valid JSON."
+NOT_JSON, NOT_AN_OBJECT = "The body is not valid JSON.", f"The body {_OBJECT}."
 
 
 def words_of(error: ErrorDetails) -> str | None:
@@ -46,4 +46,8 @@ def words_of(error: ErrorDetails) -> str | None:
 
 def _listed(limit: object) -> str:
     """Return a limit as text; `'a', 'b' or 'c'` as a list that is no sentence."""
-    return str(limit).replace(" or ", ", ").replace("'', ", "")
+    return (
+        f"{limit:g}"
+        if isinstance(limit, float)
+        else str(limit).replace(" or ", ", ").replace("'', ", "")
+    )

@@ -71,6 +71,7 @@ def test_an_edit_and_its_explanation_are_in_chinese(page: Page) -> None:
     expect(page.get_by_role("link", name="该请求的全部信息")).to_be_visible(timeout=SLOW)
     expect(page.get_by_role("region", name="为什么用了")).to_contain_text("主要耗时")
     expect(page.get_by_role("button", name="再次使用该种子")).to_be_visible()
+    expect(page.get_by_label("原因")).to_contain_text("不像本人")
     assert page.title() == "试用 · Safelight"
     assert_chinese(page)
 

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from safelight.errors import BodyTooLarge, InvalidParameter
-from safelight.mistakes import NOT_JSON, words_of
+from safelight.mistakes import NOT_AN_OBJECT, NOT_JSON, words_of
 
 _MOST_BYTES = 64 * 1024
 _SEND_LESS = "Send less at once."
@@ -61,7 +61,7 @@ def refused(error: ValidationError, model: type[BaseModel]) -> InvalidParameter:
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(map(str, first["loc"]))[:_MOST_NAME]
     if not where:
-        return InvalidParameter(NOT_JSON)
+        return InvalidParameter(NOT_JSON if first["type"] == "json_invalid" else NOT_AN_OBJECT)
     field = model.model_fields.get(where)
     if first["type"] == _FORM and field and field.description:
         return InvalidParameter(field.description)
