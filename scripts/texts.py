@@ -21,8 +21,11 @@ _VALUE = re.compile(
 _OF_FINDINGS = ("checks", "causes.py", "symptoms.py", "confidence.py", "report.py", "page.py")
 _OF_SERVICES = ("quality", "serving/http", "serving/policies", "serving/engine", "serving/canary")
 _OF_SERVICES_TOO = ("http_server", "records/rows.py", "records/search.py", "records/store.py")
-_OF_CONSOLE = ("console", "diagnosis/evidence.py", "diagnosis/prometheus.py")
-_AT_START = frozenset({"server.py", "instructions.py", "access.py", "key_file.py", "addresses.py"})
+_OF_RECORDS = ("records/database.py", "records/engines.py", "records/tasks.py")
+_OF_CONSOLE = ("console", "diagnosis/evidence.py", "diagnosis/prometheus.py", *_OF_RECORDS)
+_REASONS = ("_failed", "_absent")
+_TOLD_BY_CONSOLE = (errors.MonitoringFailed, errors.ServiceFailed, errors.RecordsUnusable)
+AT_START = frozenset({"server.py", "instructions.py", "access.py", "key_file.py", "addresses.py"})
 Names = Mapping[str, list[ast.expr]]
 
 
@@ -43,6 +46,7 @@ def error_texts() -> Iterator[str]:
             yield from _worded(_initial(node))
     for places, is_console in (((*_OF_SERVICES, *_OF_SERVICES_TOO), False), (_OF_CONSOLE, True)):
         for file in _files(places):
+            yield from _says(_tree(file)) if is_console else ()
             for node in ast.walk(_tree(file)):
                 if isinstance(node, ast.Call) and _is_answered(_name(node), is_console=is_console):
                     yield from _worded(_arguments(node))
@@ -54,12 +58,29 @@ def all_texts() -> Iterator[str]:
         yield from map(_key, _texts(_tree(file), {}))
 
 
+def texts_of(file: Path) -> Iterator[str]:
+    """Yield every text of one file with words."""
+    yield from _worded(_texts(_tree(file), {}))
+
+
+def _says(tree: ast.Module) -> Iterator[str]:
+    """Yield what methods such as `self._failed(reason)` say of a monitoring program, and why."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in _REASONS:
+            yield from _worded(_arguments(node))
+        if isinstance(node, ast.Call) and _name(node) == "Field":  # what its form must be
+            told = (each.value for each in node.keywords if each.arg == "description")
+            yield from _worded(text for each in told for text in _texts(each, {}))
+        if isinstance(node, ast.FunctionDef) and node.name == "_says":
+            yield from _worded(_texts(node, {}))
+
+
 def _is_answered(name: str, *, is_console: bool) -> bool:
     """Return whether an error of this name answers a request; an unusable command does not."""
     error = getattr(errors, name, None)
     if not (isinstance(error, type) and issubclass(error, errors.SafelightError)):
         return False
-    told = (errors.MonitoringFailed, errors.ServiceFailed, errors.BadSetting)
+    told = (*_TOLD_BY_CONSOLE, errors.BadSetting)
     return not issubclass(error, errors.Unusable) or (is_console and issubclass(error, told))
 
 
@@ -67,7 +88,7 @@ def _files(places: Iterable[str]) -> Iterator[Path]:
     for place in places:
         path = SOURCE / place
         files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
-        yield from (file for file in files if file.name not in _AT_START)
+        yield from (file for file in files if file.name not in AT_START)
 
 
 def _tree(file: Path) -> ast.Module:

@@ -12,6 +12,7 @@ from safelight.reasons import REASONS
 from safelight.translation import told
 from tests.console.browsing import FILLED, PATHS, SLOW, opened
 from tests.console.scored import SUCCESS
+from tests.languages import HOSTILE, finished
 
 # Identifiers and code have one name in all languages.
 NOT_YET = "noscript, code, .try-code, .try-ideas"
@@ -70,6 +71,7 @@ def test_an_edit_and_its_explanation_are_in_chinese(page: Page) -> None:
     expect(page.get_by_role("link", name="该请求的全部信息")).to_be_visible(timeout=SLOW)
     expect(page.get_by_role("region", name="为什么用了")).to_contain_text("主要耗时")
     expect(page.get_by_role("button", name="再次使用该种子")).to_be_visible()
+    expect(page.get_by_label("原因")).to_contain_text("不像本人")
     assert page.title() == "试用 · Safelight"
     assert_chinese(page)
 
@@ -96,9 +98,26 @@ def test_the_browser_tells_a_finished_text_as_the_server_does(page: Page) -> Non
         "The error budget of latency burns too fast",
         "1 worker of a:1 in the state `hung`",
         "the moon is full",
+        *finished(),
+        *HOSTILE,
     ]
     script = 'async (texts) => texts.map((await import("/static/words.js")).told)'
-    assert page.evaluate(script, texts) == [told(text, "zh") for text in texts]
+    own = page.evaluate(script, texts)
+    pairs = zip(texts, own, strict=True)
+    assert [text for text, each in pairs if each != told(text, "zh")] == []
+
+
+def test_no_text_holds_the_browser(page: Page) -> None:
+    page.goto("/alerts")
+    expect(page.get_by_role("heading", level=1)).to_have_text("告警", timeout=SLOW)
+    script = """async (texts) => {
+      const { told } = await import("/static/words.js");
+      const began = performance.now();
+      texts.forEach(told);
+      return performance.now() - began;
+    }"""
+    usual = min(page.evaluate(script, finished()) for _ in range(2))
+    assert page.evaluate(script, HOSTILE) < 5 * usual
 
 
 def assert_chinese(page: Page) -> None:
@@ -126,5 +145,6 @@ def test_the_language_is_the_viewers_choice_and_stays(page: Page) -> None:
 
 
 def test_a_language_that_is_not_there_is_said(full: str) -> None:
-    assert httpx.get(f"{full}/words/zh").json()["Requests"] == "请求"
+    assert httpx.get(f"{full}/words/zh").json()["shown"]["Requests"] == "请求"
+    assert httpx.get(f"{full}/words/en").json() == {"said": {}, "shown": {}}
     assert httpx.get(f"{full}/words/xx").status_code == 404

@@ -1,6 +1,7 @@
 """Every text that operators read is in the catalogue of each language, and says the same."""
 
 import re
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -9,17 +10,42 @@ from safelight.dashboards.catalog import boards
 from safelight.rules.alerts import alerts
 from safelight.rules.files import WATCHDOG, Links, annotations
 from safelight.rules.thresholds import DEFAULTS, Thresholds
-from safelight.translation import CODE, LOCALES, TEMPLATE, Language, read_messages, translate
-from scripts.texts import all_texts
+from safelight.translation import (
+    CODE,
+    LOCALES,
+    TEMPLATE,
+    Language,
+    phrases_of,
+    read_messages,
+    told,
+    translate,
+)
+from scripts.texts import AT_START, SOURCE, all_texts, texts_of
 from scripts.translations import ANSWERED, LANGUAGES, catalogue, differences, sources, updated
+from tests.languages import english, finished
 
 LIMITS = DEFAULTS.model_dump(exclude={"alerts"})
 SAME = ("{{alertname}}", "GPUs", "SLO", "Z-Image")  # no words to translate
 ALERTS = "|".join(alert.name for alert in (*alerts("any"), *WATCHDOG.alerts))
+LEFT = {"amtool alert add", "make him old"}  # a command, and an instruction of models
 # Placeholders, templates, code, alerts, metrics and settings, routes, files, matchers.
 NAMES = re.compile(
     rf"\{{\d+\}}|{TEMPLATE}|{CODE}|\b(?:{ALERTS})\b|\w+_\w+|/\w+|\w+\.(?:md|yml)|\{{\w+=[^}}]+\}}",
     re.ASCII,
+)
+SENTENCE = re.compile(r"(?:[A-Z`]|\{\d+\})[^<>]*\w[^<>]*[.?]", re.DOTALL)
+# Files whose sentences a page can show; those of routes (`summary`) are for programmers.
+SAYING = (
+    *(
+        f"console/{file.name}"
+        for file in sorted((SOURCE / "console").glob("*.py"))
+        if file.name not in AT_START
+    ),
+    *("serving/engine/copies.py", "serving/engine/rest.py", "serving/engine/second_model.py"),
+    *("serving/engine/sleeper.py", "serving/engine/slot.py", "serving/engine/split.py"),
+    *("serving/http/body.py", "serving/http/sizes.py"),
+    *("serving/http/front.py", "serving/http/making.py", "serving/http/encoding.py"),
+    *("diagnosis/prometheus.py", "quality/formats.py", "quality/images.py"),
 )
 every_language = pytest.mark.parametrize("language", LANGUAGES)
 PAIRS = [
@@ -91,6 +117,23 @@ def test_a_text_that_was_copied_by_hand_is_still_in_the_source() -> None:
     patterns = [re.compile(".*".join(map(re.escape, values.split(key)))) for key in known]
     gone = [text for text in ANSWERED if not any(each.fullmatch(text) for each in patterns)]
     assert gone == []
+
+
+def test_what_is_said_in_chinese_has_no_run_of_english_words() -> None:
+    values = ("busy", "4.2 s", "127.0.0.1:8000", "97 %")
+    texts = finished(phrases_of("zh").said, values)
+    own = [*(told(text, "zh") for text in texts), *phrases_of("zh").shown.values()]
+    assert [text for text in own if set(english(text)) - LEFT] == []
+
+
+@pytest.mark.parametrize("place", SAYING)
+def test_every_sentence_that_a_page_can_show_has_a_translation(place: str) -> None:
+    """Find also what no error carries: the state of a rollout, why a service cannot be asked."""
+    said = {text for text in texts_of(SOURCE / place) if SENTENCE.fullmatch(text)}
+    values = cycle(("busy", "4.2 s", "97 %"))
+    finished = {re.sub(r"\{\d+\}", lambda _: next(values), text) for text in said}
+    kept = {text: english(told(text, "zh")) for text in finished}
+    assert {text: words for text, words in kept.items() if words} == {}
 
 
 def test_there_is_one_catalogue_per_language() -> None:

@@ -205,7 +205,7 @@ def test_the_runbooks_are_translated_with_the_panels_they_name() -> None:
     page = as_html(NAMESPACE, "zh")
     section = page.partition('<h2 id="requestp95high">')[2].partition("<h2")[0]
     assert '<html lang="zh">' in page
-    assert "<b>警告</b> 持续 5 分钟后触发。" in section
+    assert "<b>警告</b> 持续 5 min 后触发。" in section
     assert "<b>仪表盘:</b> Safelight / 请求 → 请求的时间花在哪个阶段" in section
     assert "http" not in page.replace("http_", ""), "no external file"
 

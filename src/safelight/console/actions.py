@@ -173,7 +173,7 @@ def _checked(act: Act, parameters: dict[str, object]) -> bytes:
     try:
         checked = act.parameters.model_validate(parameters)
     except ValidationError as error:
-        raise refused(error) from None
+        raise refused(error, act.parameters) from None
     return orjson.dumps(checked.model_dump()) if parameters else b""
 
 

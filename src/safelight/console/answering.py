@@ -17,12 +17,14 @@ from safelight.errors import (
     SafelightError,
     Unusable,
 )
+from safelight.mistakes import NOT_AN_OBJECT, NOT_JSON, words_of
 
 _MOST_BYTES = 64 * 1024
 _SEND_LESS = "Send less at once."
 SMALLER_IMAGE = "Send a smaller image, or raise SAFELIGHT_BODY_LIMIT_BYTES."
 ABSENT = "prometheus_absent"  # pages say it once
 _BAD_GATEWAY = 502  # what the console needs does not answer
+_FORM = "string_pattern_mismatch"
 _MOST_NAME = 80  # characters of a parameter's name in an error
 Content = TypeVar("Content", bound=BaseModel)
 
@@ -79,7 +81,7 @@ async def read_json(request: Request, model: type[Content]) -> Content:
     try:
         return model.model_validate_json(await read_body(request))
     except ValidationError as error:
-        raise refused(error) from None
+        raise refused(error, model) from None
 
 
 def read_query(request: Request, model: type[Content]) -> Content:
@@ -87,11 +89,20 @@ def read_query(request: Request, model: type[Content]) -> Content:
     try:
         return model.model_validate(dict(request.query_params))
     except ValidationError as error:
-        raise refused(error) from None
+        raise refused(error, model) from None
 
 
-def refused(error: ValidationError) -> InvalidParameter:
-    """Return the error that says in words what the first mistake is."""
+def refused(error: ValidationError, model: type[BaseModel]) -> InvalidParameter:
+    """Return the error that says in words what the first mistake is.
+
+    The description of a field says what to write if its form is wrong.
+    """
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(map(str, first["loc"]))[:_MOST_NAME]
-    return InvalidParameter(f"{where}: {first['msg']}." if where else first["msg"])
+    if not where:
+        return InvalidParameter(NOT_JSON if first["type"] == "json_invalid" else NOT_AN_OBJECT)
+    field = model.model_fields.get(where)
+    if first["type"] == _FORM and field and field.description:
+        return InvalidParameter(field.description)
+    words = words_of(first)
+    return InvalidParameter(f"{where} {words}." if words else f"{where}: {first['msg']}.")

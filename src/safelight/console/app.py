@@ -266,7 +266,8 @@ async def _words(request: Request) -> Response:
     language = next((each for each in LANGUAGES if each == request.path_params["language"]), None)
     if language is None:
         raise UnknownRequest("language")
-    return answer(await asyncio.to_thread(phrases_of, language))
+    phrases = await asyncio.to_thread(phrases_of, language)
+    return answer(phrases._asdict())
 
 
 async def _healthy(_: Request) -> Response:

@@ -72,7 +72,9 @@ class _NewSilence(_Strict):
 
 
 class _Test(_Strict):
-    severity: str = Field(pattern="^(critical|warning|info)$")
+    severity: str = Field(
+        pattern="^(critical|warning|info)$", description="A severity is critical, warning or info."
+    )
 
 
 class Alerts:

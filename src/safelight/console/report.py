@@ -44,7 +44,11 @@ _NO_SERVICE = "Prometheus has no Safelight metrics for that time. Is a service s
 class _Choice(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    namespace: str = Field("", pattern=r"^(|[a-z][a-z0-9_]{0,39})$")
+    namespace: str = Field(
+        "",
+        pattern=r"^(|[a-z][a-z0-9_]{0,39})$",
+        description="A namespace has small letters, digits and underscores: at most 40.",
+    )
     job: str = Field("", max_length=200)
     at: float | None = Field(None, ge=0, le=_LATEST, allow_inf_nan=False)
     language: Language = "en"  # of the page that is exported

@@ -66,8 +66,16 @@ class _Filter(BaseModel):
     since: float | None = Field(None, ge=0, le=_LATEST, allow_inf_nan=False)
     until: float | None = Field(None, ge=0, le=_LATEST, allow_inf_nan=False)
     seed: int | None = None
-    size: str = Field("", pattern=r"^(|\d{1,6}x\d{1,6})$")
-    after: str = Field("", pattern=r"^(|-?\d+(\.\d+)?(e[+-]?\d+)?(~.{0,80})?)$")
+    size: str = Field(
+        "",
+        pattern=r"^(|\d{1,6}x\d{1,6})$",
+        description="Write a size as width and height in pixels, such as 512x512.",
+    )
+    after: str = Field(
+        "",
+        pattern=r"^(|-?\d+(\.\d+)?(e[+-]?\d+)?(~.{0,80})?)$",
+        description="This address is of no page of the requests. Begin with the newest.",
+    )
 
     def wanted(self, now: float) -> "Wanted":
         """Return the filters of a search. Raises InvalidParameter for a result that none has."""

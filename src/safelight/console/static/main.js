@@ -76,7 +76,7 @@ function navigation(start) {
 function viewer({ name, scopes }) {
   if (!name) return [element("span", { title: t("The console has no API keys. Only this machine reaches it.") }, t("No login: everyone on this machine may act"))];
   const role = scopes.includes("operate") ? t("operator") : t("viewer");
-  return [element("span", {}, `${name}, ${role}`), element("button", { type: "button", class: "quiet", onclick: logOut }, t("Log out"))];
+  return [element("span", {}, `${name}${t(", ")}${role}`), element("button", { type: "button", class: "quiet", onclick: logOut }, t("Log out"))];
 }
 
 function themes() {

@@ -92,7 +92,7 @@ export class PanelView {
     });
     const more = this.data.curves.length - MOST_LEGENDS + this.data.left_out;
     if (more > 0) rows.push(element("tr", {}, element("th", { colspan: "4", class: "faint" }, t("and {count} more", { count: more }))));
-    const names = ["", t("mean"), t("max"), t("last")].map((name) => element("th", { scope: "col" }, name));
+    const names = ["", t("mean"), t("max"), t("latest")].map((name) => element("th", { scope: "col" }, name));
     return element("table", {}, element("thead", {}, element("tr", {}, names)), element("tbody", {}, rows));
   }
 

@@ -20,6 +20,7 @@ from python_multipart.multipart import File as FormFile
 from python_multipart.multipart import FormParser, create_form_parser
 
 from safelight.errors import ImageTooLarge, InvalidParameter, MalformedBody, UnsupportedMediaType
+from safelight.mistakes import words_of
 from safelight.quality.cost import BOUNDED
 from safelight.quality.formats import format_of
 from safelight.quality.images import measure
@@ -148,7 +149,8 @@ def _parser(content_type: str) -> Callable[[bytes], Body]:
         return _parse_json
     if media_type == "multipart/form-data":
         return lambda body: _parse_form(content_type, body)
-    raise _unsupported(media_type, ACCEPTED)
+    is_image = media_type.startswith("image/")  # whoever sends one asks which others there are
+    raise _unsupported(media_type, IMAGE_TYPES if is_image else ACCEPTED)
 
 
 def _unsupported(media_type: str, accepted: Sequence[str]) -> UnsupportedMediaType:
@@ -231,7 +233,10 @@ def _sentence(error: ErrorDetails, kind: type[Parameters]) -> str:
     name = ".".join(str(part) for part in error["loc"])[:60]
     if error["type"] == "missing":
         return f"{name} is missing."
+    value = str(error["input"])[:40]
     if error["type"] == "extra_forbidden":
         return f"{name} is not a parameter; the parameters are {', '.join(kind.model_fields)}."
+    if words := words_of(error):
+        return f"{name} {words}, got {value!r}."
     message = error["msg"][:1].lower() + error["msg"][1:]
-    return f"{name}: {message}, got {str(error['input'])[:40]!r}."
+    return f"{name}: {message}, got {value!r}."

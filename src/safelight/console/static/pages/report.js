@@ -126,7 +126,7 @@ class ReportView {
       element("span", { class: `dot ${isBad ? "bad" : "good"}`, "aria-hidden": "true" }),
       element("div", {},
         element("p", { class: "headline" }, headlineOf(report)),
-        element("p", { class: "faint" }, element("time", { datetime: new Date(1000 * at).toISOString(), title: utc }, local), now - at > 60 ? `, ${t("in the past")}` : "", ". ", t(report.requests === 1 ? "From the last {time}, with one request." : "From the last {time}, with {count} requests.", { time: format(report.window_seconds, "s"), count: report.requests }))));
+        element("p", { class: "faint" }, element("time", { datetime: new Date(1000 * at).toISOString(), title: utc }, local), now - at > 60 ? `, ${t("in the past")}` : "", language() === "zh" ? "。" : ". ", t(report.requests === 1 ? "From the last {time}, with one request." : "From the last {time}, with {count} requests.", { time: format(report.window_seconds, "s"), count: report.requests }))));
   }
 
   /** The causes come first, in full. What follows from them, and mere information, is closed. */

@@ -7,6 +7,10 @@ import { adviceLine } from "./picture.js";
 
 const STARS = [1, 2, 3, 4, 5];
 const MEANINGS = { 1: t("1, bad"), 5: t("5, good") };
+const REASONS = {
+  none: t("no reason"), wrong_edit: t("wrong edit"), not_followed: t("not followed"), artefacts: t("artefacts"), identity_lost: t("identity lost"),
+  slow: t("too slow"), other: t("another reason"),
+};
 const WARNINGS = { structure_corruption: t("The edit damaged parts of the image that had to stay. Try another seed, more image guidance, or an image with a calm background.") };
 const DEGRADED = { fewer_steps: t("The service is busy and made fewer steps than you asked for."), smaller_size: t("The service is busy and made a smaller image than you asked for.") };
 
@@ -48,9 +52,9 @@ function labels(found) {
 export function rating(run, { reasons, mayRate }) {
   const said = element("span", { class: "faint", role: "status" });
   const buttons = STARS.map((number) => element("button", { type: "button", "aria-pressed": String(run.rating === number), disabled: !mayRate, title: mayRate ? null : t("This needs a key with the scope rate."), "aria-label": MEANINGS[number] ?? String(number), onclick: () => rate(number) }, String(number)));
-  const reason = element("select", { disabled: !run.rating, onchange: () => rate(run.rating) }, reasons.map((name) => element("option", { value: name, selected: name === run.ratingReason }, name === "none" ? t("no reason") : name.replaceAll("_", " "))));
+  const reason = element("select", { disabled: !run.rating, onchange: () => rate(run.rating) }, reasons.map((name) => element("option", { value: name, selected: name === run.ratingReason }, REASONS[name] ?? name.replaceAll("_", " "))));
   return element("div", { class: "try-rating", role: "group", "aria-label": t("Rating") },
-    element("span", { class: "second" }, t("How good is it?")), element("div", { class: "try-stars" }, element("span", { class: "faint" }, t("bad")), buttons, element("span", { class: "faint" }, t("good"))),
+    element("span", { class: "second" }, t("How good is it?")), element("div", { class: "try-stars" }, element("span", { class: "faint" }, t("bad")), buttons, element("span", { class: "faint" }, t("very good"))),
     element("label", { class: "inline" }, t("Because"), reason), said);
 
   async function rate(number) {
