@@ -52,7 +52,7 @@ def go(page: Page, name: str) -> None:
 
 
 def test_an_edit_goes_on_while_somebody_looks_at_another_page(page: Page) -> None:
-    ask(page, "slowly make him old", Steps="40")
+    ask(page, "slowly make him old", Steps="100")
     before = step(page)
     go(page, "Requests")
     go(page, "Try")
