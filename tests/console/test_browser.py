@@ -24,7 +24,8 @@ def test_now_shows_the_service_its_numbers_and_why_it_fails(page: Page) -> None:
     expect(service.get_by_text("needs attention")).to_be_visible(timeout=SLOW)
     assert service.locator(".stat").count() == 8
     assert service.locator(".stat.bad", has_text="How many fail?").count() == 1
-    assert service.locator(".stat.bad .spark .line").count() == 1
+    line = service.locator(".stat.bad .spark .line")  # it comes with the diagnosis
+    expect(line).to_have_count(1, timeout=SLOW)
     expect(service.locator(".finding")).to_contain_text("change_background")
     service.locator(".stat", has_text="How many fail?").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Instructions")
