@@ -125,7 +125,8 @@ def _with_parts(messages: dict[str, str]) -> dict[str, str]:
     for key, text in messages.items():
         if _CARRIER.match(key):
             title = _CARRIER.sub("", key)
-            parts[title[:1].upper() + title[1:]] = _CARRIER.sub("", text)
+            for written in (title, title[:1].upper() + title[1:]):  # names such as a.b stay small
+                parts[written] = _CARRIER.sub("", text)
         sentences, own = _SENTENCE_END.split(key), _SENTENCE_END.split(text)
         if 1 < len(sentences) == len(own):
             parts.update(zip(sentences, own, strict=True))
