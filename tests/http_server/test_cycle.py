@@ -172,11 +172,14 @@ async def test_requests_of_a_connection_leave_nothing_for_the_garbage_collector(
     async with site() as running:
         reader, writer = await running.connect(GET)
         await reader.readuntil(b"\r\n\r\nok")
-        gc.collect()
-        for _ in range(50):
-            writer.write(GET)
-            await reader.readuntil(b"\r\n\r\nok")
-        assert gc.collect() < 50
+        found = []
+        for _ in range(3):  # what other tests left behind may be found in one of them
+            gc.collect()
+            for _ in range(50):
+                writer.write(GET)
+                await reader.readuntil(b"\r\n\r\nok")
+            found.append(gc.collect())
+        assert min(found) < 50
 
 
 async def test_a_large_response_arrives_whole() -> None:
