@@ -38,13 +38,15 @@ export function show(page, { start }) {
       last = shown;
     },
     lose: () => {
+      readAt = Infinity; // until it answers again, Prometheus is not to blame
       clock.textContent = t("Not live: the console does not answer.");
       last = "";
     },
   });
   const ticker = setInterval(() => {
+    if (document.hidden) readAt = performance.now(); // a hidden page reads nothing
     const age = (performance.now() - readAt) / 1000;
-    if (document.hidden || age < LATE_SECONDS) return;
+    if (age < LATE_SECONDS) return;
     clock.textContent = t("Prometheus is slow: no new reading for {time}.", { time: ago(age) });
     body.classList.add("late");
   }, TICK_MS);
