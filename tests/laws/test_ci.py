@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import __main__ as benchmarks
 from benchmarks.measurements import Measurement
-from scripts.ci import BUDGET_MINUTES, PARTS, Part, Result, run, table
+from scripts.ci import BUDGET_MINUTES, PARTS, Part, Result, run, run_all, table
 from tests.serving.conftest import until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -61,6 +61,14 @@ def test_a_part_over_its_budget_is_ended_with_its_processes(tmp_path: Path) -> N
 
     assert result.verdict == "over its budget"
     assert until(lambda: has_ended(int(file.read_text())), 5)
+
+
+def test_a_part_may_use_the_time_that_the_parts_before_it_left() -> None:
+    quick = Part("quick", "true", 5 / 60)
+    slow = Part("slow", "sleep 1", 0.5 / 60)
+
+    assert [result.verdict for result in run_all([quick, slow])] == ["passed", "passed"]
+    assert [result.verdict for result in run_all([slow, quick])] == ["over its budget", "passed"]
 
 
 def has_ended(pid: int) -> bool:
