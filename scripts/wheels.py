@@ -1,7 +1,8 @@
 """Build the wheel, install it as users do, and try what was promised: every extra, every Python.
 
 A minimal install imports every module that needs no extra. Each command works, or says in one line
-which extra it needs. Downloads are shared: one folder of wheels for each Python.
+which extra it needs: with the oldest Python and the newest. Downloads are shared: one folder of
+wheels for each Python.
 """
 
 import os
@@ -39,10 +40,14 @@ class Python:
 
 @dataclass(frozen=True)
 class Environment:
-    """An interpreter and the extras that are installed, one step after the other."""
+    """An interpreter and the extras that are installed, one step after the other.
+
+    Each command is tried without extras and with all, unless the environment is `brief`.
+    """
 
     python: Python
     steps: tuple[tuple[str, ...], ...]
+    brief: bool = False
 
 
 def run(*command: str | Path) -> str:
@@ -105,7 +110,11 @@ def planned(pythons: list[Python]) -> list[Environment]:
     """Return the environments, the longest first: each extra alone with the first Python."""
     first, *others = pythons
     heavy = [Environment(python, (("models",), ALL)) for python in pythons if python.has_torch]
-    bare = [Environment(first, ((),)), *(Environment(python, ((), LIGHT)) for python in others)]
+    between = others[:-1]
+    bare = [
+        Environment(first, ((),)),
+        *(Environment(python, ((), LIGHT), brief=python in between) for python in others),
+    ]
     extras = ("int8", *LIGHT) if first.has_torch else LIGHT
     alone = [Environment(first, ((extra,),)) for extra in extras]
     return [*heavy, *bare, *alone]
@@ -121,7 +130,7 @@ def check(environment: Environment, wheel: Path, folder: Path) -> None:
         install(home, python, wheel, extras)
         trials = Trials(home, frozenset(extras), home / f"trials-{place}")
         trials.folder.mkdir()
-        attempt(trials, full=not extras or extras == ALL)
+        attempt(trials, full=extras in ((), ALL) and not environment.brief)
         name = ", ".join(extras) or "no extra"
         named = ", ".join(f"{extra} {count} times" for extra, count in sorted(trials.named.items()))
         print(

@@ -51,6 +51,14 @@ def test_each_extra_is_installed_alone_and_all_together_and_each_python_without(
     assert len(steps) == len(set(steps))
 
 
+def test_each_command_is_tried_with_the_oldest_python_and_the_newest() -> None:
+    tried = planned([python(version, has_torch=version == PYTHONS[0]) for version in PYTHONS])
+    without = {each.python.version for each in tried if () in each.steps and not each.brief}
+
+    assert without == {PYTHONS[0], PYTHONS[-1]}
+    assert all(not each.brief for each in tried if ALL in each.steps)
+
+
 def test_without_a_torch_for_the_cpu_nothing_that_needs_it_is_installed() -> None:
     installed = {
         extra
