@@ -1,7 +1,8 @@
 """Measure the cost of image quality checks and request records together.
 
 Three services run demo-edit: with both on (the default), with both off, and with both off again.
-The difference of the last two is the noise. All get the same few edits in turn.
+The difference of the last two is the noise. All get the same few edits in turn. In one short round
+this noise is up to 17 %, so the short form judges nothing: it shows that the benchmark still runs.
 """
 
 import sys
@@ -25,7 +26,8 @@ from safelight.models.demo.painter import paint
 from safelight.models.demo.portrait import draw
 from safelight.models.load import load_backend
 
-_ROUNDS, _EDITS, _CALLERS = 2 if SHORT else 24, 20, 4
+_ROUNDS, _EDITS = (1, 8) if SHORT else (24, 20)
+_CALLERS = 4
 _DEFERRED_SECONDS = 1.5  # enough for deferred work, which counts too
 _DRAWS, _SEED = 2000, 20261122
 _MODEL = "demo-edit"
@@ -60,7 +62,7 @@ def measure() -> Iterator[Measurement]:
         yield from _compared(Measurement(name, 1.0, "times", least=least, noisy=True), rates, kind)
         limit = 1.02 if kind == "on" else None
         name = f"CPU time, all {kind} against all off"
-        yield from _compared(Measurement(name, 1.0, "times", limit), costs, kind)
+        yield from _compared(Measurement(name, 1.0, "times", limit, noisy=True), costs, kind)
 
 
 def _rounds() -> tuple[dict[str, list[float]], dict[str, list[float]]]:
