@@ -18,6 +18,7 @@ from safelight.metrics.catalog import (
     INFERENCE_SECONDS,
     LAST_SUCCESS,
     OUTPUT_PIXELS,
+    PROBE_FAILURES,
     QUALITY_SCORE,
     QUALITY_SQUARES,
     QUEUED_SECONDS,
@@ -48,9 +49,9 @@ def meter() -> Meter:
     return Meter("instructpix2pix")
 
 
-@pytest.fixture
-def write(meter: Meter) -> Write:
-    sink = metrics_sink(meter)
+@pytest.fixture(params=[False, True], ids=["one by one", "together"])
+def write(meter: Meter, request: pytest.FixtureRequest) -> Write:
+    sink = metrics_sink(meter, together=request.param)
 
     def written(**changes: Any) -> None:
         sink(changed(RECORD, **changes))
@@ -132,10 +133,11 @@ def test_p4_only_a_request_that_returned_an_image_has_a_time_by_size(
     assert value(meter, SIZE_SECONDS, "_count", image_size="1024x768") == 1
 
 
-def test_the_last_success_keeps_its_time_while_requests_fail() -> None:
+@pytest.mark.parametrize("together", [False, True])
+def test_the_last_success_keeps_its_time_while_requests_fail(together: bool) -> None:
     clock = FakeClock(1000.0)
     meter = Meter("tests", wall_clock=clock)
-    sink = metrics_sink(meter)
+    sink = metrics_sink(meter, together=together)
     sink(changed(RECORD, error="model_error", status_code=500))
     assert series(meter, LAST_SUCCESS) == []  # none yet: unknown
 
@@ -143,6 +145,41 @@ def test_the_last_success_keeps_its_time_while_requests_fail() -> None:
     clock.now = 2000.0
     sink(changed(RECORD, error="model_error", status_code=500))
     assert value(meter, LAST_SUCCESS) == 1000.0
+
+
+def test_requests_that_are_counted_together_give_the_same_page() -> None:
+    def samples_of(*, together: bool) -> dict[str, float]:
+        meter = Meter("tests", wall_clock=FakeClock(1000.0))
+        sink = metrics_sink(meter, model="edit", together=together)
+        for number in range(200):
+            kind = ("old", "smile", "snow")[number % 3]
+            failed = number % 7 == 0
+            sink(
+                changed(
+                    RECORD,
+                    instruction_type=kind,
+                    queued=number % 2 == 0,
+                    calls=() if failed else (CALL,),
+                    seconds=number / 64,
+                    stages={"queue": number / 128, "denoise": number / 128},
+                    error="model_error" if failed else "none",
+                    status_code=500 if failed else 200,
+                )
+            )
+        lines = (line.rsplit(" ", 1) for line in text(meter).splitlines())
+        return {
+            name: float(number)
+            for name, number in lines
+            if name.startswith("tests_") and "_exposition_" not in name
+        }
+
+    assert samples_of(together=True) == pytest.approx(samples_of(together=False))
+
+
+def test_a_request_that_cannot_be_counted_does_not_fail_the_scrape(meter: Meter) -> None:
+    sink = metrics_sink(meter, together=True)
+    sink(changed(RECORD, stages={"queue": "long"}))
+    assert value(meter, PROBE_FAILURES, probe="record") == 1
 
 
 def test_the_pixels_of_all_images_are_counted(meter: Meter, write: Write) -> None:

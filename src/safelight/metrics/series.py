@@ -8,8 +8,9 @@ A recent maximum has its minute and the maximum of the minute before in place of
 import re
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterator, Sequence
-from itertools import accumulate
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import accumulate, repeat
 from math import inf
 from typing import NamedTuple, Protocol
 
@@ -24,6 +25,7 @@ _MINUTE, _BEFORE = 2, 3  # of a recent maximum; VALUE is the maximum of this min
 MINUTE_SECONDS = 60
 # Its time is written first and last: a process that reads it meanwhile finds two times.
 _EXEMPLAR = 9  # time, three parts of the trace id and of the request id, value, time
+_MANY = 8  # observations: a Counter takes less time than a loop
 _PART = 48  # bits of an id that a number holds exactly
 
 
@@ -161,17 +163,29 @@ class Series:
 
 
 def observe_all(
-    observations: Sequence[tuple[Series, float]], exemplar: Exemplar | None = None
+    observations: Iterable[tuple[Series, Sequence[float]]],
+    lock: threading.Lock,
+    exemplar: Exemplar | None = None,
 ) -> None:
-    """Add observations to several histograms of one meter: faster than one by one."""
-    with observations[0][0].lock:
-        for series, amount in observations:
-            cells = series.cells
-            cells[VALUE] += amount
-            cells[COUNTS + bisect_left(series.edges, amount)] += 1
+    """Add observations to several histograms of one meter, with its lock: faster than one by one.
+
+    The exemplar is that of the last observation of each.
+    """
+    observed = list(observations)
+    with lock:
+        for series, amounts in observed:
+            cells, edges = series.cells, series.edges
+            cells[VALUE] += sum(amounts)
+            buckets = map(bisect_left, repeat(edges), amounts)
+            if len(amounts) < _MANY:
+                for bucket in buckets:
+                    cells[COUNTS + bucket] += 1
+            else:
+                for bucket, number in Counter(buckets).items():
+                    cells[COUNTS + bucket] += number
     if exemplar:
-        for series, amount in observations:
-            series.keep(amount, exemplar)
+        for series, amounts in observed:
+            series.keep(amounts[-1], exemplar)
 
 
 def width(metric: Metric) -> int:

@@ -269,7 +269,7 @@ class Service:
     def _sink(self) -> Sink:
         guard = Guard("record", self.meter.probe_failed)
         storing = (self.store.write,) if self.store is not None else ()
-        counting = metrics_sink(self.meter, model=shown_name(self.settings.model))
+        counting = metrics_sink(self.meter, model=shown_name(self.settings.model), together=True)
         logging, refusals = log_sink(), Refusals()
 
         def write(record: Record) -> None:

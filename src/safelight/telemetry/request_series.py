@@ -3,7 +3,8 @@
 To find a dozen series for each request would take longer than to count into them.
 """
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 
 from safelight.metrics.catalog import (
     LAST_SUCCESS,
@@ -34,16 +35,22 @@ class RequestWriter:
         self._meter = meter
         self._known: dict[tuple[str, int, str, str, str], RequestSeries] = {}
 
-    def write(self, record: Record, exemplar: Exemplar | None) -> None:
-        """Count a request, its times and its result."""
-        kind, priority = record.facts.instruction_type, record.facts.priority
-        key = (record.endpoint, record.status_code, record.error, kind, priority)
+    def series_of(self, record: Record) -> "RequestSeries":
+        """Return the series that count a request and all that are like it."""
+        facts = record.facts
+        key = (
+            record.endpoint,
+            record.status_code,
+            record.error,
+            facts.instruction_type,
+            facts.priority,
+        )
         series = self._known.get(key)
         if series is None:
             series = RequestSeries(self._meter, record)
             if series.are_exact:
                 self._known[key] = series
-        series.write(record, exemplar)
+        return series
 
 
 class RequestSeries:
@@ -73,23 +80,39 @@ class RequestSeries:
         self.are_exact &= self._meter.has(metric, *labels)
         return series
 
-    def write(self, record: Record, exemplar: Exemplar | None) -> None:
-        """Count one of these requests."""
-        self._requests.inc(1, exemplar)
-        self._outcomes.inc()
+    def note(self, record: Record) -> None:
+        """Note when such a request ended, and whether it took longest."""
         self._longest.peak(record.seconds)
-        observe_all(list(self._times(record)), exemplar)
-        if self._speed is not None and self._last_success is not None:
+        if self._last_success is not None:
             self._last_success.set(self._last_success.clock())
-            self._successes.inc()
-            seconds = max(0.0, record.seconds - record.stages.get("queue", 0.0))
-            self._speed.observe(SPEED_TARGET_SECONDS / (SPEED_TARGET_SECONDS + seconds))
 
-    def _times(self, record: Record) -> Iterator[tuple[Series, float]]:
+    def count(self, records: Sequence[Record], exemplar: Exemplar | None = None) -> None:
+        """Count such requests; the exemplar is the last one's."""
+        self._requests.inc(len(records), exemplar)
+        self._outcomes.inc(len(records))
+        observe_all(self._times(records), self._meter.lock, exemplar)
+        if self._speed is not None:
+            self._successes.inc(len(records))
+            speeds = [_speed(record) for record in records]
+            observe_all([(self._speed, speeds)], self._meter.lock)
+
+    def _times(self, records: Sequence[Record]) -> Iterator[tuple[Series, Sequence[float]]]:
+        totals = [record.seconds for record in records]
         for series in self._seconds:
-            yield series, record.seconds
-        child, stages = self._meter.child, record.stages
-        if record.facts.queued:
-            yield child(QUEUED_SECONDS, record.facts.priority), stages.get("queue", 0.0)
-        for stage, seconds in stages.items():
-            yield child(STAGE_SECONDS, stage), seconds
+            yield series, totals
+        child = self._meter.child
+        queued = [r.stages.get("queue", 0.0) for r in records if r.facts.queued]
+        if queued:
+            yield child(QUEUED_SECONDS, records[0].facts.priority), queued
+        stages = defaultdict[str, list[float]](list)
+        for record in records:
+            for stage, seconds in record.stages.items():
+                stages[stage].append(seconds)
+        for stage, each in stages.items():
+            yield child(STAGE_SECONDS, stage), each
+
+
+def _speed(record: Record) -> float:
+    """Return the target over the target and the time without the queue (0 to 1)."""
+    seconds = max(0.0, record.seconds - record.stages.get("queue", 0.0))
+    return SPEED_TARGET_SECONDS / (SPEED_TARGET_SECONDS + seconds)
