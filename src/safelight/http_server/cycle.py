@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import (
 
 SLICE_BYTES = 64 * 1024
 _LENGTH = b"content-length"
+_LINE = b"%b: %b\r\n".__mod__
 _OTHERS = frozenset((b"connection", b"transfer-encoding"))  # uvicorn knows what they change
 
 
@@ -79,22 +80,21 @@ def _has_length(start: Message) -> bool:
 
 
 def _head(start: Message, defaults: Iterable[tuple[bytes, bytes]], body: bytes) -> bytes | None:
-    """Return the headers of a response with this body; None if uvicorn must look at them."""
-    lines, values = [STATUS_LINE[start["status"]]], []
-    for name, value in (*defaults, *start["headers"]):
-        if name == _LENGTH:
-            if value != b"%d" % len(body):
-                return None
-        elif name in _OTHERS or not _is_name(name):
-            return None
-        lines += (name, b": ", value, b"\r\n")
-        values.append(value)
+    """Return the headers of a response with this body; None if uvicorn must look at them.
+
+    Every response pays for it, so the loops are those of the standard library.
+    """
+    headers = [*defaults, *map(tuple, start["headers"])]
+    names, values = zip(*headers, strict=True)
+    has_length = names.count(_LENGTH) == 1 and (_LENGTH, b"%d" % len(body)) in headers
+    if not has_length or not all(map(_is_plain, names)):
+        return None
     if HEADER_VALUE_RE.search(b"".join(values)):
         return None
-    lines.append(b"\r\n")
-    return b"".join(lines)
+    return b"%b%b\r\n" % (STATUS_LINE[start["status"]], b"".join(map(_LINE, headers)))
 
 
 @lru_cache(256)
-def _is_name(name: bytes) -> bool:
-    return name == name.lower() and not HEADER_RE.search(name)
+def _is_plain(name: bytes) -> bool:
+    """Return whether a header is written as it is."""
+    return name == name.lower() and name not in _OTHERS and not HEADER_RE.search(name)

@@ -12,7 +12,7 @@ from operator import attrgetter
 
 from safelight.metrics.catalog import NO_INSTRUCTION
 from safelight.reasons import NO_ERROR
-from safelight.telemetry.timeline import Part, Timeline, summed
+from safelight.telemetry.timeline import Part, Timeline
 from safelight.telemetry.trace_context import TraceContext, current_trace
 
 NORMAL = "normal"  # the priority of requests that ask for none
@@ -265,7 +265,7 @@ def finish(
         status_code,
         error,
         timeline.total_seconds,
-        summed(parts),
+        timeline.seconds,
         parts,
         timeline.started + timeline.total_seconds,
         method,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter
+from types import MappingProxyType
 
 Part = tuple[str, float]  # a stage, and seconds that belong to it
 _MAX_PARTS = 512  # a camera's stream calls a model for days
@@ -13,7 +14,7 @@ class Timeline:
     `parts` are the marks in their order, `started` is the time of the first on the clock.
     """
 
-    __slots__ = ("_clock", "_last", "parts", "started")
+    __slots__ = ("_clock", "_last", "_summed", "_sums", "parts", "started")
 
     def __init__(
         self, started: float | None = None, *, clock: Callable[[], float] = perf_counter
@@ -21,11 +22,16 @@ class Timeline:
         self._clock = clock
         self.started = self._last = clock() if started is None else started
         self.parts: list[Part] = []
+        self._sums: dict[str, float] = {}
+        self._summed = 0  # parts
 
     @property
     def seconds(self) -> dict[str, float]:
         """Return the time of each stage so far."""
-        return summed(self.parts)
+        if self._summed < len(self.parts):
+            self._sums = summed(self.parts[self._summed :], self._sums)
+            self._summed = len(self.parts)
+        return self._sums
 
     @property
     def total_seconds(self) -> float:
@@ -73,12 +79,18 @@ class Timeline:
         """Add parts. Of too many, only the sums are kept."""
         if len(self.parts) >= _MAX_PARTS:
             self.parts = list(self.seconds.items())
+            self._summed = len(self.parts)
         self.parts += parts
 
 
-def summed(parts: Iterable[Part]) -> dict[str, float]:
-    """Return the seconds of each stage, in the order in which the stages began."""
-    seconds: dict[str, float] = {}
+def summed(
+    parts: Iterable[Part], before: Mapping[str, float] = MappingProxyType({})
+) -> dict[str, float]:
+    """Return the seconds of each stage, in the order in which the stages began.
+
+    `before` are the sums of earlier parts.
+    """
+    seconds = dict(before)
     for stage, part in parts:
         seconds[stage] = seconds.get(stage, 0.0) + part
     return seconds

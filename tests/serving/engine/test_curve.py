@@ -384,10 +384,10 @@ def test_a_slow_first_batch_is_not_believed_for_ever() -> None:
 def test_the_bound_of_an_unknown_key_is_estimated_from_its_units() -> None:
     curves = Curves()
     curves.learn("small", 1, 0.01, 1.0)
-    before = curves.max_seconds("large", 6400.0)
+    before = curves.max_seconds("large", lambda: 6400.0)
     curves.of("large")
 
-    assert before == curves.max_seconds("large", 6400.0) == pytest.approx(64)
+    assert before == curves.max_seconds("large", lambda: 6400.0) == pytest.approx(64)
 
 
 def test_doubt_rises_fast_and_falls_slowly() -> None:

@@ -97,7 +97,7 @@ class Backlog:
                 yield key, number, units
 
     def _count(self, entry: QueueEntry, change: int) -> None:
-        group = (entry.lane, entry.urgency[0], entry.job.units)
+        group = (entry.lane, entry.urgency[0], entry.units)
         self._counts[group] += change
         if not self._counts[group]:
             del self._counts[group]

@@ -7,7 +7,7 @@ forgetting: older observations lose weight, so that the curve follows a device t
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from safelight.serving.statistics import Rate, conservative_mean
 
@@ -19,6 +19,7 @@ _MIN_UNITS_SPREAD = 1e-9  # of millions of units
 _SPREAD = 0.1  # of the times of a size, as a share, beside what was seen
 _MIN_WEIGHT = 0.5  # observations of a size that are not forgotten
 _MILLION = 1e6
+_KNOWN_LIMIT = 128
 _DOUBT_LIMIT = 1.0
 _EXPLORE_EVERY = 8  # every eighth batch may grow: what was learned may be wrong by now
 _RETRY_AFTER = 32  # batches until twice the size that fitted is tried again
@@ -127,6 +128,7 @@ class Curve:
     __slots__ = (
         "_cap",
         "_deviations",
+        "_known",
         "_line",
         "_pause",
         "_retry_at",
@@ -140,6 +142,7 @@ class Curve:
     def __init__(self) -> None:
         self._line = Line(_MIN_SPREAD)
         self._deviations = Deviations()
+        self._known: dict[float, float] = {}  # answers of `seconds` since the last batch
         self._cap = 0, -1  # the last answer of `cap`, and its limit
         self._seen = 0
         self.doubt = 0.0  # by which share batches sometimes take longer than predicted
@@ -153,6 +156,7 @@ class Curve:
         self._update_doubt(seconds / predicted if (predicted := self.seconds(n)) > 0 else 1.0)
         self._line.observe(n, seconds)
         self._deviations.observe(n, seconds, self._line)
+        self._known.clear()
         self.largest = max(self.largest, n)
         self._seen += 1
         self._cap = 0, -1
@@ -169,7 +173,12 @@ class Curve:
 
     def seconds(self, n: float) -> float:
         """Return the predicted time of a batch of n."""
-        return self._line.at(n) * self._deviations.at(n)
+        seconds = self._known.get(n)
+        if seconds is None:
+            if len(self._known) >= _KNOWN_LIMIT:
+                self._known.clear()
+            seconds = self._known[n] = self._line.at(n) * self._deviations.at(n)
+        return seconds
 
     def chord(self, cap: int) -> tuple[float, float]:
         """Return (a, b) so that a + b·n is right for batches of one and of `cap`."""
@@ -256,11 +265,11 @@ class Curves:
             self._curves.popitem(last=False)
         return self._curves.setdefault(key, Curve())
 
-    def max_seconds(self, key: Hashable, units: float) -> float:
-        """Return the time of a single job of the slowest key."""
+    def max_seconds(self, key: Hashable, units: Callable[[], float]) -> float:
+        """Return the time of a single job of the slowest key, or of so many units."""
         curve = self._curves.get(key)
         known = curve is not None and curve.largest > 0
-        return self._slowest if known else max(self._slowest, self._estimate(units))
+        return self._slowest if known else max(self._slowest, self._estimate(units()))
 
     def seconds(self, key: Hashable, n: int, units: float, limit: int) -> float:
         """Return the predicted time of n jobs of a key, in batches as large as pays.

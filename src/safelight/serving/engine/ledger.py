@@ -1,7 +1,8 @@
 """Count each device second once, by its use: useful, cancelled, failed, retried and so on."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
+from threading import Lock
 from time import monotonic
 
 from safelight.errors import InvalidOutput, SafelightError, Timeout
@@ -27,8 +28,22 @@ class Ledger:
         self._held, self._since = 0.0, clock()
         self._share = 1
         self.spent: defaultdict[str, float] = defaultdict(float)
+        # Until the next scrape: to count each job in the meter would cost every request.
+        self._uncounted: defaultdict[tuple[str, str], float] = defaultdict(float)
+        self._good_outputs = Counter[str]()
+        self._lock = Lock()
         meter.start_at_zero(DEVICE_SECONDS, DEVICE_HELD_SECONDS)
-        meter.before_expose(self._count_held)
+        meter.before_expose(self._count)
+
+    def _count(self) -> None:
+        self._count_held()
+        with self._lock:
+            for (use, instruction_type), seconds in self._uncounted.items():
+                count_device_time(self._meter, use, instruction_type, seconds)
+            for instruction_type, number in self._good_outputs.items():
+                count_good_outputs(self._meter, instruction_type, number)
+            self._uncounted.clear()
+            self._good_outputs.clear()
 
     def _count_held(self) -> None:
         now = self._clock()
@@ -48,7 +63,8 @@ class Ledger:
             self.spent[use] += seconds
             exchange = entry.job.exchange
             exchange.spend(seconds)
-            count_device_time(self._meter, use, exchange.instruction_type, seconds)
+            with self._lock:
+                self._uncounted[use, exchange.instruction_type] += seconds
 
     def settle(self, entry: QueueEntry, outcome: Outcome | SafelightError) -> None:
         """Count the device seconds of a job, by its outcome, and its output if it is good."""
@@ -56,7 +72,8 @@ class Ledger:
         entry.device_seconds = 0.0
         self.add(use, entry, seconds)
         if use == "useful" and seconds > 0 and not entry.job.use:
-            count_good_outputs(self._meter, entry.job.exchange.instruction_type)
+            with self._lock:
+                self._good_outputs[entry.job.exchange.instruction_type] += 1
 
 
 def use_of(entry: QueueEntry, outcome: Outcome | SafelightError) -> str:

@@ -80,14 +80,15 @@ class Predicting:
         It is as if all jobs ran one after another, and the last of them in a full batch.
         """
         curve = self.curves.of(job.key)
-        alone = self.curves.max_seconds(job.key, job.units)
+        alone = self.curves.max_seconds(job.key, lambda: job.units)
         last = max(alone, curve.seconds(curve.cap(self._limit())))
         return (alone * self.in_progress + last) * self.caution(job) + self.delivery_seconds
 
     def arrived(self, job: Job) -> None:
         """Count a job that arrives, whether it is admitted or not."""
-        if self.curves.knows(job.key):
-            self.curves.of(job.key).arrivals.add(asyncio.get_running_loop().time())
+        curve = self.curves.of(job.key)
+        if curve.largest:
+            curve.arrivals.add(asyncio.get_running_loop().time())
 
     def predicted_seconds(self, job: Job, rank: int) -> float:
         """Return the predicted time until the job is done, behind all jobs up to this rank.

@@ -50,11 +50,13 @@ class QueueEntry:
     urgency: tuple[int, float, int] = field(init=False)
     key: Key = field(init=False)
     lane: Lane = field(init=False)
+    units: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.rank()
         self.key = (*self.job.key, self.number) if self.job.alone else self.job.key
         self.lane = self.key, _is_large(self.job.image)
+        self.units = self.job.units
 
     def rank(self) -> None:
         """Take the urgency from the job. An entry in a heap must not change."""

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 from fastapi import Request
 
+from safelight.serving.timers import Timers
+
 # A response that comes sooner is not worth a task that watches the connection.
 _DELAY_SECONDS = 0.1
 
@@ -12,12 +14,12 @@ _DELAY_SECONDS = 0.1
 class DisconnectWatch:
     """Watches one request's connection, once the response takes more than a moment."""
 
-    def __init__(self, request: Request, leave: Callable[[], None]) -> None:
+    def __init__(self, request: Request, timers: Timers, leave: Callable[[], None]) -> None:
         self._request = request
         self._leave = leave
         self._task: asyncio.Task[None] | None = None
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(_DELAY_SECONDS, self._begin)
+        now = asyncio.get_running_loop().time()
+        self._timer = timers.at(now + _DELAY_SECONDS, self._begin)
 
     def end(self) -> None:
         """Stop watching: the response is ready."""

@@ -45,6 +45,7 @@ from safelight.serving.job import (
     Served,
 )
 from safelight.serving.policies.rates import Buckets
+from safelight.serving.timers import Timers
 from safelight.settings import Settings
 from safelight.telemetry.record import Exchange
 from safelight.telemetry.scope import current_exchange
@@ -85,6 +86,7 @@ class Front:
         self.settings = settings
         self.requests = Requests()
         self.repeats = Repeats()
+        self._timers = Timers()
         self.access = Access(settings, meter)
         self._buckets = Buckets(settings.rate_limit_per_minute, meter)
         self.uploads = Uploads(
@@ -255,9 +257,11 @@ class Front:
 
     async def _run(self, request: Request, jobs: Sequence[Job], run: Run | None) -> list[Outcome]:
         """Run the jobs; stop them if no caller waits any more."""
-        watch = None if run else DisconnectWatch(request, lambda: stop(jobs, Cancelled()))
+        watch = None
         if run is not None:
             run.jobs = jobs  # the callers' connections are watched already
+        else:
+            watch = DisconnectWatch(request, self._timers, lambda: stop(jobs, Cancelled()))
         with self.requests.open(jobs[0].id, jobs, jobs[0].exchange.key):
             try:
                 if len(jobs) == 1:

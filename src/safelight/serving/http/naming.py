@@ -11,6 +11,7 @@ from safelight.telemetry.record import Exchange, new_id
 
 REQUEST_ID, SERVER_ID = "x-request-id", "x-safelight-request-id"
 _KEY = REQUEST_ID.encode()
+_HEADERS = "safelight.headers"
 _UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}")
 
 
@@ -26,10 +27,12 @@ def name_exchange(exchange: Exchange, request: Request) -> None:
 
 def header(request: Request, name: bytes) -> str | None:
     """Return the first header of this name, in lower case: faster than Starlette's headers."""
-    for other, value in request.scope["headers"]:
-        if other == name:
-            return str(value, "latin-1")
-    return None
+    scope = request.scope
+    headers = scope.get(_HEADERS)
+    if headers is None:
+        headers = scope[_HEADERS] = dict(reversed(scope["headers"]))  # the first of a name wins
+    value = headers.get(name)
+    return None if value is None else str(value, "latin-1")
 
 
 def id_headers(exchange: Exchange) -> dict[str, str]:

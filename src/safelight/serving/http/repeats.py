@@ -22,6 +22,7 @@ from safelight.serving.http.naming import SERVER_ID
 from safelight.serving.http.requests import stop
 from safelight.serving.http.shares import Shares
 from safelight.serving.job import Job
+from safelight.serving.timers import Timers
 from safelight.telemetry.record import Exchange
 
 KEPT_SECONDS = 300.0
@@ -158,6 +159,7 @@ class Repeats:
     def __init__(self, answers: Answers | None = None) -> None:
         self.answers = answers or Answers()
         self._runs: dict[Name, Run] = {}
+        self._timers = Timers()
         self._waiting = Shares(_REPEATS_PER_CALLER, "repeats of running requests")
 
     async def answer(self, name: Name, digest: bytes, call: Call, work: Work) -> Response:
@@ -200,7 +202,7 @@ class Repeats:
         assert run.task is not None
         run.waiting += 1
         leave = _Once(lambda: self._leave(name, run))
-        watch = DisconnectWatch(call.request, leave)
+        watch = DisconnectWatch(call.request, self._timers, leave)
         passed = asyncio.get_running_loop().time() - call.started
         remaining = None if timeout_seconds is None else max(0.0, timeout_seconds - passed)
         try:

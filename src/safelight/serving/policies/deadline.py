@@ -4,17 +4,17 @@ import asyncio
 
 from safelight.errors import Timeout
 from safelight.serving.job import Handler, Job, Outcome
+from safelight.serving.timers import Timers
 
 
 def deadline(handle: Handler) -> Handler:
     """Stop a job with Timeout at its deadline. A job that is already late does not run."""
+    timers = Timers()
 
     async def within(job: Job) -> Outcome:
-        loop = asyncio.get_running_loop()
-        remaining = job.deadline - loop.time()
-        if remaining <= 0:
+        if job.deadline <= asyncio.get_running_loop().time():
             raise Timeout(job.timeout_seconds)
-        timer = loop.call_later(remaining, lambda: job.control.stop(Timeout(job.timeout_seconds)))
+        timer = timers.at(job.deadline, lambda: job.control.stop(Timeout(job.timeout_seconds)))
         try:
             return await handle(job)
         finally:

@@ -1,0 +1,65 @@
+"""Many timers that rarely fire, at little cost: those of one moment share a timer of the loop."""
+
+import asyncio
+from collections.abc import Callable
+
+TICK_SECONDS = 0.01
+
+
+class Timers:
+    """The timers of one event loop. They fire up to a hundredth of a second late, never early.
+
+    The loop's own are in a heap: two for each request cost more than its metrics.
+    """
+
+    def __init__(self) -> None:
+        self._moments: dict[int, _Moment] = {}
+
+    def at(self, seconds: float, call: Callable[[], None]) -> "Timer":
+        """Call a function at a time on the loop's clock."""
+        place = int(seconds / TICK_SECONDS) + 1
+        moment = self._moments.get(place)
+        if moment is None:
+            moment = self._moments[place] = _Moment(self._moments, place)
+        return Timer(call, moment)
+
+
+class Timer:
+    """Calls a function at its time, unless it is cancelled before."""
+
+    __slots__ = ("_moment", "call")
+
+    def __init__(self, call: Callable[[], None], moment: "_Moment") -> None:
+        self.call = call
+        self._moment = moment
+        moment.timers.add(self)
+
+    def cancel(self) -> None:
+        """Do not call the function. Nothing happens after it was called."""
+        self._moment.timers.discard(self)
+        if not self._moment.timers:
+            self._moment.end()
+
+
+class _Moment:
+    """The timers that fire together."""
+
+    __slots__ = ("_handle", "_moments", "_place", "timers")
+
+    def __init__(self, moments: "dict[int, _Moment]", place: int) -> None:
+        self.timers = set[Timer]()
+        self._moments = moments
+        self._place = place
+        loop = asyncio.get_running_loop()
+        self._handle = loop.call_at(place * TICK_SECONDS, self._fire)
+
+    def _fire(self) -> None:
+        self.end()
+        while self.timers:  # one may cancel another
+            self.timers.pop().call()
+
+    def end(self) -> None:
+        """Remove the moment."""
+        self._handle.cancel()
+        if self._moments.get(self._place) is self:
+            del self._moments[self._place]
