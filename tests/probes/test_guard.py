@@ -56,3 +56,12 @@ def test_exceptions_that_end_a_program_are_raised(
 def test_a_caught_exception_can_be_reported(guard: Guard, counted: list[str]) -> None:
     guard.report(ValueError("no"))
     assert counted == ["nvml"]
+
+
+def test_a_function_that_fails_does_not_keep_the_others_from_their_call(
+    guard: Guard, counted: list[str]
+) -> None:
+    called = list[int]()
+    guard.call_each([called.append, lambda number: 1 / (number - 1), called.append], 1)
+    assert called == [1, 1]
+    assert counted == ["nvml"]

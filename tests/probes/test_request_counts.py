@@ -1,3 +1,5 @@
+import pytest
+
 from safelight.metrics.catalog import (
     HTTP_REQUEST_BYTES,
     HTTP_REQUESTS,
@@ -50,11 +52,13 @@ def test_requests_counted_one_by_one_and_later_have_the_same_metrics() -> None:
     assert http_lines(later) == http_lines(one_by_one)
 
 
-def test_any_number_of_methods_is_counted_completely() -> None:
+@pytest.mark.parametrize("may_wait", [False, True])
+def test_any_number_of_methods_is_counted_completely(may_wait: bool) -> None:
     meter = Meter("pix")
     counts = RequestCounts(meter)
     for number in range(2000):
-        counts.count(("/hello", f"M{number}", 200), (0.001, 1, 2), "")
+        key = ("/hello", f"M{number}", 200)
+        counts.count(key, (0.001, 1, 2), "", may_wait=may_wait)
     assert value(meter, HTTP_REQUESTS) == 2000
     assert value(meter, HTTP_RESPONSE_BYTES, "_sum") == 4000
 

@@ -126,7 +126,8 @@ class AsgiProbe:
         handler = self._routes.template(scope, self._routed, root_path)
         key = (handler, scope["method"], status)
         measured = (seconds, request.received_bytes, request.sent_bytes)
-        self._counts.count(key, measured, sampled_id(request.trace))
+        may_wait = not self._membership.is_worker
+        self._counts.count(key, measured, sampled_id(request.trace), may_wait=may_wait)
         if request.reached_model(status) or (
             handler in self._model_endpoints and status != _METHOD_NOT_ALLOWED
         ):

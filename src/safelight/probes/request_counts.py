@@ -32,14 +32,18 @@ class RequestCounts:
         self._waiting: dict[Key, KeyCounts] = {}
         meter.before_expose(self.flush)
 
-    def count(self, key: Key, measured: Measured, trace_id: str) -> None:
-        """Count a request."""
+    def count(self, key: Key, measured: Measured, trace_id: str, *, may_wait: bool = False) -> None:
+        """Count a request, later if it may wait and has no trace."""
         counts = self._by_key.get(key)
         if counts is None:
             if len(self._by_key) >= _MAX_KEYS:
+                self.flush()
                 self._by_key.clear()
             counts = self._by_key[key] = KeyCounts(self._meter, key)
-        counts.count(measured, trace_id)
+        if may_wait and not trace_id:
+            counts.later(measured)
+        else:
+            counts.count(measured, trace_id)
 
     def waiting(self, key: Key) -> "KeyCounts":
         """Return the counts of such requests, to count them later. The caller bounds the keys."""
@@ -50,7 +54,7 @@ class RequestCounts:
 
     def flush(self) -> None:
         """Count all pending requests."""
-        for counts in list(self._waiting.values()):
+        for counts in [*self._by_key.values(), *self._waiting.values()]:
             counts.flush()
 
 

@@ -282,9 +282,7 @@ class Service:
                 sinks.append(logging)
             if is_admitted or record.facts.queued:  # what the model did is always kept
                 sinks += storing
-            for sink in sinks:
-                with guard:
-                    sink(record)
+            guard.call_each(sinks, record)
 
         return write
 

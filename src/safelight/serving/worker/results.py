@@ -1,7 +1,7 @@
 """Convert what the model did with a job into a result message."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 from safelight.errors import HostOutOfMemory, ModelError, OutOfMemory, SafelightError
@@ -17,17 +17,23 @@ def calls_of(jobs: Sequence[Prepared], call: PipelineCall | None) -> list[Pipeli
     if call is None:
         return [None] * len(jobs)
     batch_id = new_id() if len(jobs) > 1 else ""
-    return [
-        replace(
-            call,
-            images=call.images[place : place + 1],
-            leads=place == 0,
-            batch=len(jobs),
-            batch_id=batch_id,
-            instruction_type=job.instruction_type,
-        )
-        for place, job in enumerate(jobs)
-    ]
+    known: dict[Hashable, PipelineCall] = {}  # each takes 5 µs to make
+
+    def of(place: int, instruction_type: str) -> PipelineCall:
+        images = call.images[place : place + 1]
+        key = images, place == 0, instruction_type
+        if key not in known:
+            known[key] = replace(
+                call,
+                images=images,
+                leads=place == 0,
+                batch=len(jobs),
+                batch_id=batch_id,
+                instruction_type=instruction_type,
+            )
+        return known[key]
+
+    return [of(place, job.instruction_type) for place, job in enumerate(jobs)]
 
 
 def call_of(
