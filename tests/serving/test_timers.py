@@ -1,6 +1,8 @@
 """Timers that share those of the event loop."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable, Coroutine
 from functools import partial
 
@@ -85,6 +87,35 @@ def test_a_cancelled_timer_does_not_fire_also_if_another_one_cancels_it() -> Non
         clock.now += 1 + TICK_SECONDS
         await a_moment()
         assert len(fired) == 1
+
+    play(scene)
+
+
+@pytest.mark.parametrize("fires", [True, False])
+def test_a_timer_that_is_over_leaves_no_garbage(fires: bool) -> None:
+    class Waits:
+        """Refers to its timer, which refers to it."""
+
+        def __init__(self, timers: Timers, at: float) -> None:
+            self.timer = timers.at(at, self.end)
+
+        def end(self) -> None:
+            """Do nothing."""
+
+    async def scene(_loop: Loop, clock: FakeClock, timers: Timers) -> None:
+        waits = Waits(timers, clock() + 1)
+        gone = weakref.ref(waits)
+        gc.disable()
+        try:
+            if fires:
+                clock.now += 1 + TICK_SECONDS
+                await a_moment()
+            else:
+                waits.timer.cancel()
+            del waits
+            assert gone() is None
+        finally:
+            gc.enable()
 
     play(scene)
 

@@ -20,6 +20,8 @@ from uvicorn.protocols.http.httptools_impl import (
 
 SLICE_BYTES = 64 * 1024
 _LENGTH = b"content-length"
+# As uvicorn's expression, which takes 30 times as long to search.
+_VALUE_BYTES = HEADER_VALUE_RE.sub(b"", bytes(range(256)))
 _LINE = b"%b: %b\r\n".__mod__
 _OTHERS = frozenset((b"connection", b"transfer-encoding"))  # uvicorn knows what they change
 
@@ -89,7 +91,7 @@ def _head(start: Message, defaults: Iterable[tuple[bytes, bytes]], body: bytes) 
     has_length = names.count(_LENGTH) == 1 and (_LENGTH, b"%d" % len(body)) in headers
     if not has_length or not all(map(_is_plain, names)):
         return None
-    if HEADER_VALUE_RE.search(b"".join(values)):
+    if b"".join(values).translate(None, _VALUE_BYTES):
         return None
     return b"%b%b\r\n" % (STATUS_LINE[start["status"]], b"".join(map(_LINE, headers)))
 

@@ -8,7 +8,7 @@ _M_MMAP_THRESHOLD = -3  # mallopt(3)
 _LARGE_BYTES = 1024 * 1024
 
 
-_MANY = 10_000  # objects
+_MANY = 50_000  # objects
 
 
 def freeze_startup_objects() -> None:
@@ -17,8 +17,9 @@ def freeze_startup_objects() -> None:
     A full collection visits every object of every library. That takes about 60 ms, every two
     seconds under load, and stops all responses. Objects made at start-up live until the end anyway.
 
-    Requests leave nothing for the collector. But 32 of them at once are 3 000 objects, so Python's
-    limit of 700 new ones would make it search them a hundred times a second, for nothing.
+    Requests leave nothing for the collector. But 32 of them at once are 3 000 objects, and those
+    that wait a second for the recorder are ten times as many. With Python's limit of 700 new
+    objects, or even 20 000, it would search them again and again for nothing, for 10 ms each time.
     """
     gc.collect()
     gc.freeze()

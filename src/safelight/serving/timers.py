@@ -25,17 +25,28 @@ class Timers:
 
 
 class Timer:
-    """Calls a function at its time, unless it is cancelled before."""
+    """Calls a function at its time, unless it is cancelled before.
 
-    __slots__ = ("_moment", "call")
+    Then it forgets the function, which may refer to the timer: only a garbage collection would
+    free both.
+    """
+
+    __slots__ = ("_call", "_moment")
 
     def __init__(self, call: Callable[[], None], moment: "_Moment") -> None:
-        self.call = call
+        self._call: Callable[[], None] | None = call
         self._moment = moment
         moment.timers.add(self)
 
+    def fire(self) -> None:
+        """Call the function, once."""
+        call, self._call = self._call, None
+        if call is not None:
+            call()
+
     def cancel(self) -> None:
         """Do not call the function. Nothing happens after it was called."""
+        self._call = None
         self._moment.timers.discard(self)
         if not self._moment.timers:
             self._moment.end()
@@ -56,7 +67,7 @@ class _Moment:
     def _fire(self) -> None:
         self.end()
         while self.timers:  # one may cancel another
-            self.timers.pop().call()
+            self.timers.pop().fire()
 
     def end(self) -> None:
         """Remove the moment."""

@@ -42,7 +42,7 @@ from safelight.telemetry.assessment import Assessment, Assessor
 from safelight.telemetry.record import PipelineCall, Record, Sink
 from safelight.telemetry.request_series import RequestSeries, RequestWriter
 
-_MAX_WAITING = 64  # requests
+_MAX_WAITING = 32  # requests
 
 
 def service_meter(namespace: str, gpu_hour_price: float | None = None) -> Meter:
