@@ -91,6 +91,21 @@ def test_a_cancelled_timer_does_not_fire_also_if_another_one_cancels_it() -> Non
     play(scene)
 
 
+def test_a_function_that_fails_does_not_keep_the_others_from_their_call() -> None:
+    async def scene(loop: Loop, clock: FakeClock, timers: Timers) -> None:
+        failures, fired = list[object](), list[str]()
+        loop.set_exception_handler(lambda _loop, context: failures.append(context["exception"]))
+        for name in ("a", "b", "c"):
+            timers.at(clock() + 1, lambda: [][0])
+            timers.at(clock() + 1, partial(fired.append, name))
+        clock.now += 1 + TICK_SECONDS
+        await a_moment()
+        assert sorted(fired) == ["a", "b", "c"]
+        assert len(failures) == 3
+
+    play(scene)
+
+
 @pytest.mark.parametrize("fires", [True, False])
 def test_a_timer_that_is_over_leaves_no_garbage(fires: bool) -> None:
     class Waits:

@@ -66,8 +66,10 @@ class _Moment:
 
     def _fire(self) -> None:
         self.end()
-        while self.timers:  # one may cancel another
-            self.timers.pop().fire()
+        loop = asyncio.get_running_loop()
+        for timer in self.timers:  # apart: one that fails must not keep the others from their call
+            loop.call_soon(timer.fire)
+        self.timers.clear()
 
     def end(self) -> None:
         """Remove the moment."""
