@@ -67,9 +67,11 @@ class _Moment:
     def _fire(self) -> None:
         self.end()
         loop = asyncio.get_running_loop()
-        for timer in self.timers:  # apart: one that fails must not keep the others from their call
-            loop.call_soon(timer.fire)
-        self.timers.clear()
+        while self.timers:  # one may cancel another
+            try:
+                self.timers.pop().fire()
+            except Exception as error:  # noqa: BLE001 - the others must fire still
+                loop.call_exception_handler({"message": "a timer failed", "exception": error})
 
     def end(self) -> None:
         """Remove the moment."""
