@@ -1,5 +1,6 @@
 """Helpers for tests: read metrics of a meter, fake clock, threads and timing."""
 
+import asyncio
 import threading
 from collections.abc import Callable
 from time import thread_time
@@ -54,6 +55,17 @@ class FakeClock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class MovedLoop(asyncio.SelectorEventLoop):
+    """A loop whose clock the test moves."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        super().__init__()
+
+    def time(self) -> float:
+        return self.clock()
 
 
 def at_once(work: Callable[[int], object], threads: int = 8) -> None:

@@ -9,18 +9,11 @@ from functools import partial
 import pytest
 
 from safelight.serving.timers import TICK_SECONDS, Timers
-from tests.reading import FakeClock
+from tests.reading import FakeClock, MovedLoop
 
 
-class Loop(asyncio.SelectorEventLoop):
-    """A loop whose clock the test moves; it counts the loop's own timers."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        self.clock = clock
-        super().__init__()
-
-    def time(self) -> float:
-        return self.clock()
+class Loop(MovedLoop):
+    """A loop that counts its own timers."""
 
     @property
     def timers(self) -> int:

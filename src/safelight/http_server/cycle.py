@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import (
 
 SLICE_BYTES = 64 * 1024
 _LENGTH = b"content-length"
-# As uvicorn's expression, which takes 30 times as long to search.
+# The bytes that uvicorn's expression accepts; to search with it takes twice as long.
 _VALUE_BYTES = HEADER_VALUE_RE.sub(b"", bytes(range(256)))
 _LINE = b"%b: %b\r\n".__mod__
 _OTHERS = frozenset((b"connection", b"transfer-encoding"))  # uvicorn knows what they change
@@ -84,7 +84,7 @@ def _has_length(start: Message) -> bool:
 def _head(start: Message, defaults: Iterable[tuple[bytes, bytes]], body: bytes) -> bytes | None:
     """Return the headers of a response with this body; None if uvicorn must look at them.
 
-    Every response pays for it, so the loops are those of the standard library.
+    Every response pays for it, so the loops are in C.
     """
     headers = [*defaults, *map(tuple, start["headers"])]
     names, values = zip(*headers, strict=True)

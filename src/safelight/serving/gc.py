@@ -18,8 +18,8 @@ def freeze_startup_objects() -> None:
     seconds under load, and stops all responses. Objects made at start-up live until the end anyway.
 
     Requests leave nothing for the collector. But 32 of them at once are 3 000 objects, and those
-    that wait a second for the recorder are ten times as many. With Python's limit of 700 new
-    objects, or even 20 000, it would search them again and again for nothing, for 10 ms each time.
+    that wait a second for the recorder are many more. With Python's limit of 700 new objects, or
+    even 20 000, it would search them again and again for nothing, for some 10 ms each time.
     """
     gc.collect()
     gc.freeze()

@@ -9,7 +9,7 @@ TICK_SECONDS = 0.01
 class Timers:
     """The timers of one event loop. They fire up to a hundredth of a second late, never early.
 
-    The loop's own are in a heap: two for each request cost more than its metrics.
+    The loop's own timers are in a heap. Every request would pay for two of them.
     """
 
     def __init__(self) -> None:

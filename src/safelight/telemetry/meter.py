@@ -1,5 +1,6 @@
 """Write Records and Assessments into the metrics of requests, models and image quality."""
 
+import logging
 import threading
 from collections import defaultdict
 from importlib.metadata import version
@@ -42,6 +43,7 @@ from safelight.telemetry.assessment import Assessment, Assessor
 from safelight.telemetry.record import PipelineCall, Record, Sink
 from safelight.telemetry.request_series import RequestSeries, RequestWriter
 
+log = logging.getLogger(__name__)
 _MAX_WAITING = 32  # requests
 
 
@@ -63,7 +65,7 @@ def metrics_sink(meter: Meter, *, model: str = "", together: bool = False) -> Si
 
     `model` names the model of the calls that have no name, and of requests that failed before
     their call. With `together`, requests are counted before the next scrape, or when many wait:
-    this takes half of the time, but another process must not read the counts.
+    this takes less time, but another process must not read the counts.
     """
     meter.start_at_zero(GUIDANCE_OVERRIDDEN, WARM_UPS, IMAGES, OUTPUT_PIXELS, OUTCOMES, BACKGROUNDS)
     meter.set(IN_FLIGHT, value=0)
@@ -131,6 +133,7 @@ class _Together:
         self._counter = counter
         self._waiting = list[tuple[RequestSeries, Record]]()
         self._lock = threading.Lock()
+        self._has_failed = False
         meter.before_expose(self.flush)
 
     def add(self, record: Record) -> None:
@@ -151,8 +154,15 @@ class _Together:
             del self._waiting[: len(waiting)]
             try:
                 self._count(waiting)
-            except Exception:  # noqa: BLE001 - a failure here must not fail the scrape
-                self._meter.probe_failed("record")
+            except Exception as error:  # noqa: BLE001 - a failure must not fail the scrape
+                self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        """Count a failure and log the first."""
+        self._meter.probe_failed("record")
+        if not self._has_failed:
+            self._has_failed = True
+            log.error("Requests could not be counted.", exc_info=error)
 
     def _count(self, waiting: list[tuple[RequestSeries, Record]]) -> None:
         alike = defaultdict[RequestSeries, list[Record]](list)

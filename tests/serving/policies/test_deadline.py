@@ -8,26 +8,15 @@ import pytest
 from safelight.errors import Cancelled, SafelightError, Timeout
 from safelight.serving.job import Handler, Job, Outcome
 from safelight.serving.policies.deadline import deadline
-from tests.reading import FakeClock
+from tests.reading import FakeClock, MovedLoop
 from tests.serving.jobs import a_job, an_outcome
-
-
-class Loop(asyncio.SelectorEventLoop):
-    """A loop whose clock the test moves."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        self.clock = clock
-        super().__init__()
-
-    def time(self) -> float:
-        return self.clock()
 
 
 def until_done(work: Awaitable[Outcome], clock: FakeClock) -> Outcome:
     async def working() -> Outcome:
         return await work
 
-    with asyncio.Runner(loop_factory=lambda: Loop(clock)) as runner:
+    with asyncio.Runner(loop_factory=lambda: MovedLoop(clock)) as runner:
         return runner.run(working())
 
 
