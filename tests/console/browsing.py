@@ -12,7 +12,11 @@ PATHS = (
     *(page.path if page.name != "dashboards" else f"/dashboards/{LIVE}" for page in PAGES),
     "/requests/r0007",
 )
-FILLED = {"/try": ".try-form", "/act": "[data-act=drain]"}  # once a service answered
+FILLED = {  # once a service, or for Now Prometheus, has answered
+    "/": ".service .headline",
+    "/try": ".try-form",
+    "/act": "[data-act=drain]",
+}
 SLOW = 30_000  # milliseconds; the machine may be busy
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 

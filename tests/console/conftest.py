@@ -41,7 +41,7 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     folder: Path = tmp_path_factory.mktemp("console")
-    now = int(time.time()) // 60 * 60 + 600  # samples must not end before the tests do
+    now = int(time.time()) // 60 * 60 + 3600  # samples must not end before the tests do
     times = scrapes((now - HOURS * 3600, now + 1, 60))
     write_blocks([simulate(Simulation("instructpix2pix", "safelight", conditions), times)], folder)
     with replay(folder) as prometheus:

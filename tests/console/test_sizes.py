@@ -86,7 +86,7 @@ def test_every_page_and_dashboard_is_reached_on_a_telephone(
 @pytest.mark.parametrize("width", [360, 390])
 def test_the_scores_are_cards_on_a_telephone(chromium: Browser, full: str, width: int) -> None:
     with sized(chromium, full, width) as page:
-        settle(page, "/instructions")
+        settle(page, "/instructions?service=tests")  # other tests edit with the other service
         expect(page.locator(".scores tbody th").nth(2)).to_be_visible(timeout=SLOW)
         cells = boxes(page, ".scores tbody :is(th, td)")
         assert len(cells) > 20

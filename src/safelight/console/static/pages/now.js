@@ -203,7 +203,8 @@ function serviceView(service, { alerts, at }, images) {
   const own = alerts.filter((alert) => alert.job === service.job);
   const firing = own.filter((alert) => alert.state === "firing");
   const isBad = firing.length > 0 || service.stats.some((stat) => stat.state === "bad");
-  return element("section", { class: "card service", "aria-label": `${service.namespace} ${service.job}` },
+  const label = service.job === service.namespace ? service.job : `${service.namespace} ${service.job}`;
+  return element("section", { class: "card service", "aria-label": label },
     element("div", { class: "title" },
       element("span", { class: `dot ${isBad ? "bad" : "good"}`, "aria-hidden": "true" }),
       element("h2", {}, service.namespace),
