@@ -40,7 +40,8 @@ NAMES = {
 }
 IDENTIFIER = re.compile(
     r"\d{4}-\d\d-\d\d [\d:]+ UTC|safelight(-\d:\d+.*)?|[0-9a-f]{32}|float16 P\d\d"
-    r"|\d{3} \w+( \w+)*|[\d.]+ ?[\w/]+|(http://)?127.0.0.1:\d+|instructpix2pix( safelight)?|demo-edit"
+    r"|\d{3} \w+( \w+)*|[\d.]+ ?[\w/]+|(http://)?127.0.0.1:\d+"
+    r"|instructpix2pix( safelight)?|demo-edit"
 )
 WORD, CHINESE = re.compile(r"[A-Za-z]{4,}"), re.compile("[一-鿿]")
 
